@@ -1,0 +1,93 @@
+#include "client/cpp/cli/cli_status.h"
+
+#include <algorithm>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "attention/status.h"
+
+namespace attention::client {
+namespace {
+
+// Marks an error that is of this program's making, so its code says nothing.
+constexpr absl::string_view kUsagePayload = "attention/usage";
+constexpr absl::string_view kCheckPayload = "attention/check";
+
+absl::Status Marked(absl::string_view payload, absl::string_view message) {
+  absl::Status status = absl::InvalidArgumentError(message);
+  status.SetPayload(payload, absl::Cord());
+  return status;
+}
+
+bool IsMarked(const absl::Status& status, absl::string_view payload) {
+  return status.GetPayload(payload).has_value();
+}
+
+// What the fields of a refused request are called here.
+std::string Fields(const absl::Status& status) {
+  std::string fields;
+  for (const FieldViolation& violation : FieldViolations(status)) {
+    if (!absl::StrContains(status.message(), violation.field)) {
+      absl::StrAppend(&fields, violation.field, " ", violation.description,
+                      "; ");
+    }
+  }
+  return fields;
+}
+
+std::string Cure(const absl::Status& status, const std::string& target) {
+  if (status.code() == absl::StatusCode::kUnavailable) {
+    return absl::StrCat(" (is a server running at ", target,
+                        "? start attention-server, or name another with "
+                        "--target or ATTENTION_TARGET)");
+  }
+  if (status.code() == absl::StatusCode::kDeadlineExceeded) {
+    return " (allow more time with --deadline)";
+  }
+  if (const auto delay = RetryDelay(status); delay.has_value()) {
+    return absl::StrFormat(" (try again in %.1f s)",
+                           std::chrono::duration<double>(*delay).count());
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::Status UsageError(absl::string_view message) {
+  return Marked(kUsagePayload, message);
+}
+
+absl::Status CheckError(absl::string_view message) {
+  return Marked(kCheckPayload, message);
+}
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return kExitOk;
+  if (IsMarked(status, kUsagePayload)) return kExitUsage;
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return kExitNoAnswer;
+    default:
+      return kExitRefused;
+  }
+}
+
+std::string ErrorLine(const absl::Status& status, const std::string& target) {
+  std::string line = "attention: ";
+  if (IsMarked(status, kUsagePayload) || IsMarked(status, kCheckPayload)) {
+    absl::StrAppend(&line, status.message());
+  } else {
+    absl::StrAppend(&line, absl::StatusCodeToString(status.code()), ": ",
+                    Fields(status), status.message(), Cure(status, target));
+  }
+  // A server's message may be anything; here it is one line.
+  std::replace_if(
+      line.begin(), line.end(),
+      [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  return line;
+}
+
+}  // namespace attention::client

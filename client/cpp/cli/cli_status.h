@@ -1,0 +1,32 @@
+// Errors of the command line and the exit codes they end in.
+#ifndef CLIENT_CPP_CLI_CLI_STATUS_H_
+#define CLIENT_CPP_CLI_CLI_STATUS_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace attention::client {
+
+enum ExitCode {
+  kExitOk = 0,
+  kExitRefused = 1,   // the server refused, or a number of the demo is off
+  kExitUsage = 2,     // the command line or a file is at fault
+  kExitNoAnswer = 3,  // no server there, it is shutting down, or the deadline
+};
+
+// An error in what was typed or in a file.
+absl::Status UsageError(absl::string_view message);
+
+// A number or a state that is not what it should be; ends in kExitRefused.
+absl::Status CheckError(absl::string_view message);
+
+ExitCode ExitCodeOf(const absl::Status& status);
+
+// `status` for the terminal: one line, with what to do about it.
+std::string ErrorLine(const absl::Status& status, const std::string& target);
+
+}  // namespace attention::client
+
+#endif  // CLIENT_CPP_CLI_CLI_STATUS_H_

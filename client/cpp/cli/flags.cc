@@ -1,0 +1,45 @@
+#include "client/cpp/cli/flags.h"
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "client/cpp/cli/cli_status.h"
+
+namespace attention::client {
+
+const std::map<std::string, v1::DataType>& DataTypeWords() {
+  static const auto* words = new std::map<std::string, v1::DataType>{
+      {"float32", v1::DATA_TYPE_FLOAT32},
+      {"float64", v1::DATA_TYPE_FLOAT64},
+      {"float16", v1::DATA_TYPE_FLOAT16},
+      {"bfloat16", v1::DATA_TYPE_BFLOAT16}};
+  return *words;
+}
+
+const std::map<std::string, v1::Layout>& LayoutWords() {
+  static const auto* words = new std::map<std::string, v1::Layout>{
+      {"in-out", v1::LAYOUT_IN_OUT}, {"out-in", v1::LAYOUT_OUT_IN}};
+  return *words;
+}
+
+absl::StatusOr<v1::WeightSetSelector> ParseSelector(const std::string& text) {
+  v1::WeightSetSelector selector;
+  const size_t end = text.find_first_of("@:");
+  selector.set_name(text.substr(0, end));
+  if (end == std::string::npos) return selector;
+
+  const std::string which = text.substr(end + 1);
+  if (text[end] == ':') {
+    selector.set_label(which);
+    return selector;
+  }
+  int64_t version = 0;
+  if (!absl::SimpleAtoi(which, &version)) {
+    return UsageError(absl::StrCat("\"", text, "\": version \"", which,
+                                   "\" is not a number; expected "
+                                   "NAME[@VERSION|:LABEL]"));
+  }
+  selector.set_version(version);
+  return selector;
+}
+
+}  // namespace attention::client

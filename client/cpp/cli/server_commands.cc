@@ -1,0 +1,75 @@
+// `attention info` and `attention health`.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cpp/cli/array_file.h"
+#include "client/cpp/cli/cli_status.h"
+#include "client/cpp/cli/commands.h"
+#include "client/cpp/cli/json_text.h"
+#include "client/cpp/cli/table.h"
+
+namespace attention::client {
+namespace {
+
+std::string InfoTable(const v1::GetServerInfoResponse& info) {
+  std::vector<std::vector<std::string>> rows = {
+      {"version", info.version()},
+      {"compute_threads", absl::StrCat(info.compute_threads())},
+      {"blas", info.blas().config()},
+      {"blas kernel", info.blas().kernel()},
+      {"blas fell back", info.blas().fell_back() ? "yes" : "no"}};
+  if (info.features_size() > 0) {
+    rows.push_back({"features", absl::StrJoin(info.features(), ", ")});
+  }
+  const auto add_limit = [&](const std::string& name, int64_t limit) {
+    rows.push_back({name, absl::StrCat(limit)});
+  };
+  const v1::Limits& limits = info.limits();
+  add_limit("max_message_bytes", limits.max_message_bytes());
+  add_limit("max_result_bytes", limits.max_result_bytes());
+  add_limit("max_workspace_bytes", limits.max_workspace_bytes());
+  add_limit("max_multiply_adds", limits.max_multiply_adds());
+  add_limit("max_axis", limits.max_axis());
+  add_limit("max_requests_in_flight", limits.max_requests_in_flight());
+  add_limit("max_bytes_in_flight", limits.max_bytes_in_flight());
+  return TextTable(rows);
+}
+
+absl::Status Info(bool json, const Connection& connection) {
+  const auto info = connection.client.GetServerInfo(connection.Options());
+  if (!info.ok()) return info.status();
+  return WriteFile("-", json ? MessageToJson(*info) : InfoTable(*info));
+}
+
+absl::Status Health(const Connection& connection) {
+  const auto serving = connection.client.IsServing(connection.Options());
+  if (!serving.ok()) return serving.status();
+  if (!*serving) {
+    return CheckError("the server is NOT_SERVING");
+  }
+  return WriteFile("-", "SERVING\n");
+}
+
+}  // namespace
+
+void AddInfoCommand(CLI::App& app, Action& action) {
+  CLI::App& command =
+      *app.add_subcommand("info", "Show what the server is and its limits");
+  const auto json = std::make_shared<bool>(false);
+  command.add_flag("--json", *json, "print proto3 JSON");
+  command.callback([json, &action] {
+    action = [json](const Connection& connection) {
+      return Info(*json, connection);
+    };
+  });
+}
+
+void AddHealthCommand(CLI::App& app, Action& action) {
+  app.add_subcommand("health", "Ask whether the server takes requests")
+      ->callback([&action] { action = Health; });
+}
+
+}  // namespace attention::client

@@ -1,0 +1,200 @@
+#include "attention/client.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "attention/v1/attention.grpc.pb.h"
+#include "client/cpp/grpc_status.h"
+#include "client/cpp/weight_set_assembler.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+
+namespace attention::client {
+namespace {
+
+using v1::AttentionService;
+using Health = ::grpc::health::v1::Health;
+
+int ReceiveLimit(const ClientOptions& options) {
+  return static_cast<int>(std::clamp<int64_t>(options.max_reply_bytes, 0,
+                                              std::numeric_limits<int>::max()));
+}
+
+bool IsLoopback(const std::string& target) {
+  return absl::StartsWith(target, "127.") ||
+         absl::StartsWith(target, "localhost:") ||
+         absl::StartsWith(target, "[::1]:") ||
+         absl::StartsWith(target, "unix:");
+}
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& target,
+                                       const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(ReceiveLimit(options));
+  // gRPC would ask the proxy of http_proxy even for this machine itself.
+  if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return grpc::CreateCustomChannel(target,
+                                   options.credentials != nullptr
+                                       ? options.credentials
+                                       : grpc::InsecureChannelCredentials(),
+                                   arguments);
+}
+
+void SetDeadline(const CallOptions& options, grpc::ClientContext& context) {
+  if (options.deadline != std::chrono::system_clock::time_point::max()) {
+    context.set_deadline(options.deadline);
+  }
+}
+
+}  // namespace
+
+struct Client::Stubs {
+  Stubs(const std::shared_ptr<grpc::Channel>& channel, int receive_limit)
+      : attention(AttentionService::NewStub(channel)),
+        health(Health::NewStub(channel)),
+        reply_limit(receive_limit) {}
+
+  // One unary call.
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(
+      Stub& stub,
+      grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                   Response*),
+      const Request& request, const CallOptions& options) const {
+    grpc::ClientContext context;
+    SetDeadline(options, context);
+    Response response;
+    const grpc::Status status = (stub.*method)(&context, request, &response);
+    if (!status.ok()) return WithCure(FromGrpc(status));
+    return response;
+  }
+
+  // Says which option to change when it was this side that refused a reply;
+  // gRPC's own words do not tell which side it was.
+  absl::Status WithCure(absl::Status status) const {
+    if (status.code() != absl::StatusCode::kResourceExhausted ||
+        reply_limit == kUnknownLimit ||
+        !absl::EndsWith(status.message(),
+                        absl::StrCat(" vs. ", reply_limit, ")"))) {
+      return status;
+    }
+    return absl::ResourceExhaustedError(
+        absl::StrCat(status.message(),
+                     "; the reply is beyond ClientOptions::max_reply_bytes"));
+  }
+
+  static constexpr int kUnknownLimit = -1;
+
+  const std::unique_ptr<AttentionService::Stub> attention;
+  const std::unique_ptr<Health::Stub> health;
+  const int reply_limit;
+};
+
+CallOptions Within(std::chrono::nanoseconds timeout) {
+  using Clock = std::chrono::system_clock;
+  const auto now = Clock::now();
+  // A timeout that reaches beyond the clock is no deadline.
+  if (timeout >= Clock::time_point::max() - now) return {};
+  return {now + std::chrono::duration_cast<Clock::duration>(timeout)};
+}
+
+Client::Client(const std::string& target, const ClientOptions& options)
+    : stubs_(std::make_unique<Stubs>(Connect(target, options),
+                                     ReceiveLimit(options))) {}
+
+Client::Client(std::shared_ptr<grpc::Channel> channel)
+    : stubs_(std::make_unique<Stubs>(channel, Stubs::kUnknownLimit)) {}
+
+Client::~Client() = default;
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+
+absl::StatusOr<v1::ComputeAttentionResponse> Client::ComputeAttention(
+    const v1::ComputeAttentionRequest& request,
+    const CallOptions& options) const {
+  return stubs_->Call(*stubs_->attention,
+                      &AttentionService::Stub::ComputeAttention, request,
+                      options);
+}
+
+absl::StatusOr<v1::SetWeightsResponse> Client::SetWeights(
+    const v1::SetWeightsRequest& request, const CallOptions& options) const {
+  return stubs_->Call(*stubs_->attention, &AttentionService::Stub::SetWeights,
+                      request, options);
+}
+
+absl::StatusOr<StoredWeightSet> Client::GetWeights(
+    const v1::GetWeightsRequest& request, const CallOptions& options) const {
+  grpc::ClientContext context;
+  SetDeadline(options, context);
+  const auto reader = stubs_->attention->GetWeights(&context, request);
+  WeightSetAssembler assembler;
+  v1::GetWeightsResponse message;
+  while (reader->Read(&message)) {
+    const absl::Status status = assembler.Take(std::move(message));
+    if (!status.ok()) {
+      // Finish waits for the server, which need not go on.
+      context.TryCancel();
+      reader->Finish();
+      return status;
+    }
+    message.Clear();
+  }
+  const grpc::Status status = reader->Finish();
+  if (!status.ok()) return stubs_->WithCure(FromGrpc(status));
+  return assembler.Finish();
+}
+
+absl::StatusOr<v1::ListWeightsResponse> Client::ListWeights(
+    const v1::ListWeightsRequest& request, const CallOptions& options) const {
+  return stubs_->Call(*stubs_->attention, &AttentionService::Stub::ListWeights,
+                      request, options);
+}
+
+absl::StatusOr<std::vector<v1::WeightSetSummary>> Client::ListAllWeights(
+    v1::ListWeightsRequest request, const CallOptions& options) const {
+  std::vector<v1::WeightSetSummary> versions;
+  while (true) {
+    absl::StatusOr<v1::ListWeightsResponse> page =
+        ListWeights(request, options);
+    if (!page.ok()) return page.status();
+    std::move(page->mutable_versions()->begin(),
+              page->mutable_versions()->end(), std::back_inserter(versions));
+    if (page->next_page_token().empty()) return versions;
+    request.set_page_token(page->next_page_token());
+  }
+}
+
+absl::StatusOr<v1::DeleteWeightsResponse> Client::DeleteWeights(
+    const v1::DeleteWeightsRequest& request, const CallOptions& options) const {
+  return stubs_->Call(*stubs_->attention,
+                      &AttentionService::Stub::DeleteWeights, request, options);
+}
+
+absl::StatusOr<v1::SetLabelResponse> Client::SetLabel(
+    const v1::SetLabelRequest& request, const CallOptions& options) const {
+  return stubs_->Call(*stubs_->attention, &AttentionService::Stub::SetLabel,
+                      request, options);
+}
+
+absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo(
+    const CallOptions& options) const {
+  return stubs_->Call(*stubs_->attention,
+                      &AttentionService::Stub::GetServerInfo,
+                      v1::GetServerInfoRequest(), options);
+}
+
+absl::StatusOr<bool> Client::IsServing(const CallOptions& options) const {
+  const auto response =
+      stubs_->Call(*stubs_->health, &Health::Stub::Check,
+                   ::grpc::health::v1::HealthCheckRequest(), options);
+  if (!response.ok()) return response.status();
+  return response->status() == ::grpc::health::v1::HealthCheckResponse::SERVING;
+}
+
+}  // namespace attention::client

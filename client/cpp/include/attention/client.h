@@ -1,0 +1,124 @@
+// Client of the attention service.
+//
+//   attention::client::Client client("localhost:50051");
+//   attention::v1::ComputeAttentionRequest request;
+//   *request.mutable_query() = attention::client::MakeTensor(rows, {6, 3});
+//   auto response = client.ComputeAttention(request);
+//   if (!response.ok()) return response.status();
+//   auto context = attention::client::ReadFloats(response->output());
+#ifndef ATTENTION_CLIENT_H_
+#define ATTENTION_CLIENT_H_
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "attention/status.h"
+#include "attention/tensor.h"
+#include "attention/v1/attention.pb.h"
+
+namespace grpc {
+class Channel;
+class ChannelCredentials;
+}  // namespace grpc
+
+namespace attention {
+namespace client {
+
+struct ClientOptions {
+  // Bytes of the largest reply to accept, at most 2^31 - 1. gRPC's own default
+  // of 4 MiB is a matrix of 1024 x 1024 floats. The server bounds its replies
+  // too (GetServerInfoResponse.limits.max_result_bytes); this protects against
+  // a server that should not be trusted with more memory of this process.
+  int64_t max_reply_bytes = int64_t{1} << 30;
+
+  // Null: plain text without authentication.
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+};
+
+struct CallOptions {
+  // When to give up; the call then ends with DEADLINE_EXCEEDED, and the server
+  // stops computing.
+  std::chrono::system_clock::time_point deadline =
+      std::chrono::system_clock::time_point::max();
+};
+
+// client.ComputeAttention(request, Within(std::chrono::seconds(2))).
+CallOptions Within(std::chrono::nanoseconds timeout);
+
+// One version of a weight set with its tensors.
+struct StoredWeightSet {
+  v1::WeightSetSummary summary;
+  v1::WeightSet weights;
+};
+
+// One server. Every method blocks until the answer is there. Thread-safe; calls
+// from several threads share one connection.
+//
+// Errors have the code and message the server gave; what it said about single
+// fields is in FieldViolations(status), see attention/status.h. UNAVAILABLE
+// means that no server was reached, or that it is shutting down.
+class Client {
+ public:
+  // Connects at the first call. `target` is host:port or any gRPC name.
+  explicit Client(const std::string& target, const ClientOptions& options = {});
+
+  // Calls over a channel of one's own, with its receive limit.
+  explicit Client(std::shared_ptr<grpc::Channel> channel);
+
+  ~Client();
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+
+  absl::StatusOr<v1::ComputeAttentionResponse> ComputeAttention(
+      const v1::ComputeAttentionRequest& request,
+      const CallOptions& options = {}) const;
+
+  absl::StatusOr<v1::SetWeightsResponse> SetWeights(
+      const v1::SetWeightsRequest& request,
+      const CallOptions& options = {}) const;
+
+  // Puts the tensors together from the stream. DATA_LOSS if they are not
+  // complete, do not fit their shapes, or do not have the SHA-256 that the
+  // server stated.
+  absl::StatusOr<StoredWeightSet> GetWeights(
+      const v1::GetWeightsRequest& request,
+      const CallOptions& options = {}) const;
+
+  // One page.
+  absl::StatusOr<v1::ListWeightsResponse> ListWeights(
+      const v1::ListWeightsRequest& request,
+      const CallOptions& options = {}) const;
+
+  // All pages from request.page_token on. Versions appended or deleted
+  // meanwhile may be missing or present.
+  absl::StatusOr<std::vector<v1::WeightSetSummary>> ListAllWeights(
+      v1::ListWeightsRequest request, const CallOptions& options = {}) const;
+
+  absl::StatusOr<v1::DeleteWeightsResponse> DeleteWeights(
+      const v1::DeleteWeightsRequest& request,
+      const CallOptions& options = {}) const;
+
+  absl::StatusOr<v1::SetLabelResponse> SetLabel(
+      const v1::SetLabelRequest& request,
+      const CallOptions& options = {}) const;
+
+  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(
+      const CallOptions& options = {}) const;
+
+  // Whether the server takes requests (grpc.health.v1).
+  absl::StatusOr<bool> IsServing(const CallOptions& options = {}) const;
+
+ private:
+  struct Stubs;
+  std::unique_ptr<Stubs> stubs_;
+};
+
+}  // namespace client
+}  // namespace attention
+
+#endif  // ATTENTION_CLIENT_H_

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# Formatting and static checks; sourced by ../run, which sets ROOT
+# and BUILD.
+
+# The project's own C++ files, NUL-separated; $1 is a pattern such as '*.cc'.
+sources() {
+  find "$ROOT" -type d \( -name node_modules -o -name "build*" -o -name .git \) \
+    -prune -o -type f -name "$1" -print0
+}
+
+# ./run format [--check]
+#
+# Formats the C++ sources with clang-format 14; --check only tells what differs.
+command_format() {
+  local how=(-i)
+  if [[ ${1:-} == --check ]]; then how=(--dry-run -Werror); fi
+  require_packages lint
+  { sources '*.cc' && sources '*.h'; } | xargs -0 clang-format-14 "${how[@]}"
+}
+
+# clang-tidy over every unit of the project; generated code is not ours.
+# run-clang-tidy takes regular expressions, so the path is quoted as one.
+run_clang_tidy() {
+  local quoted
+  build_targets tests
+  quoted=$("$PYTHON" -c 'import re, sys; print(re.escape(sys.argv[1]))' "$ROOT")
+  run-clang-tidy-14 -quiet -p "$BUILD" -j "$(nproc)" \
+    "^$quoted/(bench|client|proto|server|tests)/" 2> "$BUILD/clang-tidy.err" ||
+    { cat "$BUILD/clang-tidy.err" >&2 && return 1; }
+}
+
+# ./run lint [tidy|shell|architecture|links]...
+#
+# Static checks, all of them if none is named.
+command_lint() {
+  local checks=("$@") check
+  require_packages build test lint
+  if ((${#checks[@]} == 0)); then checks=(shell architecture links tidy); fi
+  for check in "${checks[@]}"; do
+    case $check in
+      tidy) run_clang_tidy ;;
+      shell) (cd "$ROOT" && shellcheck -x run .ci/run scripts/*.sh tests/*/*.sh) ;;
+      architecture) "$PYTHON" "$ROOT/tests/architecture_test.py" ;;
+      links) "$PYTHON" "$ROOT/tests/links_test.py" ;;
+      *) die "no check '$check'" ;;
+    esac
+  done
+}

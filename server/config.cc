@@ -1,0 +1,245 @@
+#include "server/config.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "server/version.h"
+
+namespace attention::server {
+namespace {
+
+constexpr char kName[] = "attention-server";
+
+constexpr char kFooter[] = R"(
+Sizes take KiB, MiB and GiB; --shutdown-grace takes s and ms.
+Each flag is also an environment variable and a key of the --config file. A flag
+wins over the environment, the environment over the file.
+SIGTERM and SIGINT stop the server: new calls are answered UNAVAILABLE, calls in
+flight get --shutdown-grace to finish and are then cancelled; a second signal
+ends the wait. The exit code is 0.)";
+
+std::string EnvironmentName(const std::string& flag) {
+  return absl::StrCat("ATTENTION_", absl::AsciiStrToUpper(absl::StrReplaceAll(
+                                        flag, {{"-", "_"}})));
+}
+
+// Without the text it would add to each flag's line of --help.
+CLI::Validator Quiet(const CLI::Validator& validator) {
+  return validator.description("");
+}
+
+// The flags, bound to a config.
+class Flags {
+ public:
+  Flags()
+      : app_("Computes attention and keeps versioned weight sets, over gRPC.",
+             kName) {
+    app_.set_help_flag("-h,--help", "Print this and exit");
+    app_.set_version_flag("--version", absl::StrCat(kName, " ", kVersion),
+                          "Print the version and exit");
+    app_.add_flag("--print-config", print_config_,
+                  "Print the settings in force, as a config file, and exit")
+        ->configurable(false);
+    AddConfigFile();
+    AddServing();
+    AddLimits();
+    app_.footer(kFooter);
+  }
+  Flags(const Flags&) = delete;
+  Flags& operator=(const Flags&) = delete;
+
+  CLI::App& app() { return app_; }
+  Config& config() { return config_; }
+  bool print_config() const { return print_config_; }
+  // Names of what the environment may set, without dashes.
+  const std::vector<std::string>& names() const { return names_; }
+
+ private:
+  // Takes the last of several, so that a flag can follow its own environment
+  // variable.
+  CLI::Option* Common(CLI::Option* option, const std::string& name) {
+    names_.push_back(name);
+    return option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+        ->envname(EnvironmentName(name));
+  }
+
+  template <typename T>
+  CLI::Option* Add(const std::string& name, T& target,
+                   const std::string& description) {
+    return Common(app_.add_option("--" + name, target, description)
+                      ->capture_default_str(),
+                  name);
+  }
+
+  void AddConfigFile() {
+    Common(app_.set_config("--config", "", "Read settings from this file"),
+           "config");
+    app_.allow_config_extras(CLI::config_extras_mode::error);
+  }
+
+  void AddServing() {
+    Add("listen", config_.listen,
+        "HOST:PORT to listen on; port 0 picks a free one")
+        ->type_name("HOST:PORT");
+    Common(app_.add_flag("--insecure", config_.insecure,
+                         "Allow an address that other machines can reach, "
+                         "without TLS and authentication"),
+           "insecure");
+    Add("port-file", config_.port_file,
+        "Write the port to this file once it is open, remove the file at the "
+        "end")
+        ->type_name("FILE");
+    Add("threads", config_.threads,
+        "Threads that compute; 0 = the CPUs this process may use, by affinity "
+        "and cgroup quota")
+        ->check(Quiet(CLI::Range(0, 1024)));
+    Add("shutdown-grace", config_.shutdown_grace_seconds,
+        "Seconds that calls in flight get to finish after SIGTERM")
+        ->transform(Quiet(CLI::AsNumberWithUnit(
+            std::map<std::string, double>{{"s", 1.0}, {"ms", 1e-3}})))
+        ->type_name("SECONDS")
+        ->check(Quiet(CLI::Range(0.0, 86400.0)));
+    Add("log-level", config_.log_level, "Least serious line that is logged")
+        ->check(
+            CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+  }
+
+  template <typename T>
+  void AddSize(const std::string& name, T& target,
+               const std::string& description, int64_t largest) {
+    Add(name, target, description)
+        ->transform(Quiet(CLI::AsSizeValue(/*kb_is_1000=*/false)))
+        ->type_name("SIZE")
+        ->check(Quiet(CLI::Range(int64_t{1}, largest)));
+  }
+
+  template <typename T>
+  void AddCount(const std::string& name, T& target,
+                const std::string& description, int64_t largest) {
+    Add(name, target, description)
+        ->check(Quiet(CLI::Range(int64_t{1}, largest)));
+  }
+
+  void AddLimits() {
+    // Protobuf's messages end below 2 GiB.
+    constexpr int64_t kMessage = (int64_t{2} << 30) - (int64_t{1} << 20);
+    constexpr int64_t kAny = int64_t{1} << 60;
+    rpc::Limits& limits = config_.limits;
+    AddSize("max-message-bytes", limits.max_message_bytes,
+            "Bytes of one request message", kMessage);
+    AddSize("max-result-bytes", limits.max_result_bytes,
+            "Bytes of one reply's tensors", kMessage);
+    AddSize("max-workspace-bytes", limits.max_workspace_bytes,
+            "Bytes of temporary memory one request may need", kAny);
+    AddCount("max-multiply-adds", limits.max_multiply_adds,
+             "Multiply-adds one request may need", kAny);
+    AddCount("max-axis", limits.max_axis, "Elements along one axis of a tensor",
+             int64_t{1} << 31);
+    AddCount("max-requests-in-flight", limits.max_requests_in_flight,
+             "Requests held at one time", std::numeric_limits<int32_t>::max());
+    AddSize("max-bytes-in-flight", limits.max_bytes_in_flight,
+            "Bytes held for all requests at one time: messages, temporary "
+            "memory and replies",
+            kAny);
+  }
+
+  CLI::App app_;
+  Config config_;
+  bool print_config_ = false;
+  std::vector<std::string> names_;
+};
+
+// CLI11 takes arguments in reverse.
+void Parse(std::vector<std::string> arguments, Flags& flags) {
+  std::reverse(arguments.begin(), arguments.end());
+  flags.app().parse(std::move(arguments));
+}
+
+absl::Status CheckTogether(Config& config) {
+  absl::StatusOr<ListenAddress> address = ParseListenAddress(config.listen);
+  if (!address.ok()) return address.status();
+  config.address = *std::move(address);
+  if (!config.address.loopback() && !config.insecure) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--listen ", config.listen,
+        " can be reached from other machines, and this server has neither TLS "
+        "nor authentication. Listen on loopback behind a proxy that has both, "
+        "or say --insecure"));
+  }
+  const rpc::Limits& limits = config.limits;
+  if (limits.max_bytes_in_flight < limits.max_message_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max-bytes-in-flight is ", limits.max_bytes_in_flight,
+                     " but --max-message-bytes is ", limits.max_message_bytes,
+                     "; no message of that size could ever be admitted"));
+  }
+  return absl::OkStatus();
+}
+
+CommandLine Refuse(absl::string_view why) {
+  CommandLine refused;
+  refused.exit_code = 2;
+  refused.error = absl::StrCat(kName, ": ", why, "\n", "Try --help.\n");
+  return refused;
+}
+
+// Environment variables as flags. Each is tried alone first, so that an error
+// can name it.
+absl::StatusOr<std::vector<std::string>> FromEnvironment(const Flags& flags) {
+  std::vector<std::string> arguments;
+  for (const std::string& name : flags.names()) {
+    const std::string variable = EnvironmentName(name);
+    const char* const value = std::getenv(variable.c_str());
+    if (value == nullptr || *value == '\0') continue;
+    arguments.push_back(absl::StrCat("--", name, "=", value));
+    Flags alone;
+    try {
+      Parse({arguments.back()}, alone);
+    } catch (const CLI::ParseError& error) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(variable, "=", value, ": ", error.what()));
+    }
+  }
+  return arguments;
+}
+
+}  // namespace
+
+CommandLine ParseCommandLine(int argc, const char* const* argv) {
+  Flags flags;
+  absl::StatusOr<std::vector<std::string>> arguments = FromEnvironment(flags);
+  if (!arguments.ok()) return Refuse(arguments.status().message());
+  arguments->insert(arguments->end(), argv + std::min(argc, 1), argv + argc);
+  CommandLine line;
+  try {
+    Parse(*std::move(arguments), flags);
+  } catch (const CLI::CallForHelp&) {
+    line.output = flags.app().help();
+    return line;
+  } catch (const CLI::CallForVersion& version) {
+    line.output = absl::StrCat(version.what(), "\n");
+    return line;
+  } catch (const CLI::ParseError& error) {
+    return Refuse(error.what());
+  }
+  if (absl::Status status = CheckTogether(flags.config()); !status.ok()) {
+    return Refuse(status.message());
+  }
+  if (flags.print_config()) {
+    line.output = flags.app().config_to_str(/*default_also=*/true,
+                                            /*write_description=*/true);
+    return line;
+  }
+  line.config = flags.config();
+  return line;
+}
+
+}  // namespace attention::server

@@ -1,0 +1,42 @@
+// What the server is told: command line, environment, config file.
+#ifndef SERVER_CONFIG_H_
+#define SERVER_CONFIG_H_
+
+#include <optional>
+#include <string>
+
+#include "server/listen_address.h"
+#include "server/rpc/limits.h"
+
+namespace attention::server {
+
+struct Config {
+  std::string listen = "127.0.0.1:50051";
+  bool insecure = false;
+  std::string port_file;
+  int threads = 0;  // 0: as many as this process may use
+  rpc::Limits limits;
+  double shutdown_grace_seconds = 10;
+  std::string log_level = "info";
+
+  // `listen` in parts.
+  ListenAddress address;
+};
+
+// A config to run with, or something to print and an exit code.
+struct CommandLine {
+  std::optional<Config> config;
+  int exit_code = 0;
+  std::string output;  // for standard output
+  std::string error;   // for standard error
+};
+
+// Reads flags; each is also an environment variable (--max-axis is
+// ATTENTION_MAX_AXIS) and a key of the file that --config names (max-axis). A
+// flag wins over the environment, the environment over the file. A name or
+// value that is not understood is refused, naming where it came from.
+CommandLine ParseCommandLine(int argc, const char* const* argv);
+
+}  // namespace attention::server
+
+#endif  // SERVER_CONFIG_H_

@@ -1,0 +1,259 @@
+#include "server/core/layer.h"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "proto/field_error.h"
+#include "server/core/cost.h"
+#include "server/core/key_range.h"
+
+namespace attention::core {
+namespace {
+
+// The shapes between the steps of a layer.
+struct LayerShape {
+  int64_t batch;
+  int64_t num_heads;
+  int64_t num_kv_heads;
+  int64_t query_len;
+  int64_t kv_len;
+  int64_t head_dim;
+  int64_t value_dim;
+
+  std::array<int64_t, 4> query() const {
+    return {batch, num_heads, query_len, head_dim};
+  }
+  std::array<int64_t, 4> key() const {
+    return {batch, num_kv_heads, kv_len, head_dim};
+  }
+  std::array<int64_t, 4> value() const {
+    return {batch, num_kv_heads, kv_len, value_dim};
+  }
+  std::array<int64_t, 4> context() const {
+    return {batch, num_heads, query_len, value_dim};
+  }
+};
+
+template <typename T>
+LayerShape ShapeOf(const LayerWeights<T>& weights, int64_t batch,
+                   int64_t query_len, int64_t kv_len) {
+  return {batch,
+          weights.num_heads,
+          weights.num_kv_heads,
+          query_len,
+          kv_len,
+          weights.query.out / weights.num_heads,
+          weights.value.out / weights.num_kv_heads};
+}
+
+template <typename T>
+LayerShape ShapeOf(const LayerWeights<T>& weights,
+                   const AttentionInputs<T>& inputs) {
+  return ShapeOf(weights, inputs.query.shape[kBatch], inputs.query.shape[kRow],
+                 inputs.key.shape[kRow]);
+}
+
+int64_t Elements(const std::array<int64_t, 4>& shape) {
+  return SaturatingMultiply(SaturatingMultiply(shape[0], shape[1]),
+                            SaturatingMultiply(shape[2], shape[3]));
+}
+
+// [batch, heads, len, dim] seen as [batch, 1, len, heads * dim].
+template <typename T>
+Tensor4<T> SideBySideRows(const Tensor4<T>& heads) {
+  const int64_t width = heads.shape[kHead] * heads.shape[kColumn];
+  return {heads.data,
+          {heads.shape[kBatch], 1, heads.shape[kRow], width},
+          {heads.stride[kBatch], 0, heads.stride[kRow], 1}};
+}
+
+// [batch, 1, len, heads * dim] seen as [batch, heads, len, dim].
+template <typename T>
+Tensor4<T> SplitHeads(const Tensor4<T>& rows, std::array<int64_t, 4> shape) {
+  return {rows.data,
+          shape,
+          {rows.stride[kBatch], shape[kColumn], rows.stride[kRow], 1}};
+}
+
+// Projected tensors, heads side by side; uninitialised until a step fills them.
+template <typename T>
+class Intermediates {
+ public:
+  Intermediates(const LayerShape& shape, bool with_context)
+      : query(Allocate(shape.query())),
+        key(Allocate(shape.key())),
+        value(Allocate(shape.value())),
+        context(with_context ? Allocate(shape.context()) : Tensor4<T>{}) {}
+
+  std::vector<std::unique_ptr<T[]>> memory;
+  const Tensor4<T> query, key, value, context;
+
+ private:
+  Tensor4<T> Allocate(const std::array<int64_t, 4>& shape) {
+    memory.emplace_back(new T[static_cast<size_t>(Elements(shape))]);
+    return HeadsSideBySide(memory.back().get(), shape);
+  }
+};
+
+// Steps that do not depend on each other, as one.
+Step Together(std::vector<Step> steps) {
+  int64_t tasks = 0;
+  for (const Step& step : steps) tasks += step.tasks;
+  return {tasks,
+          [steps = std::move(steps)](int64_t task, Workspace& workspace) {
+            auto step = steps.begin();
+            for (; task >= step->tasks; ++step) task -= step->tasks;
+            return step->run(task, workspace);
+          }};
+}
+
+template <typename T>
+absl::Status RequireWidth(absl::string_view field, const ConstTensor4<T>& input,
+                          const Projection<T>& projection) {
+  if (input.shape[kColumn] == projection.in) return absl::OkStatus();
+  return FieldError(absl::StatusCode::kFailedPrecondition, field,
+                    absl::StrCat("has width ", input.shape[kColumn],
+                                 " but the weight set projects ", field,
+                                 " from width ", projection.in));
+}
+
+}  // namespace
+
+template <typename T>
+absl::Status ValidateLayer(const LayerWeights<T>& weights,
+                           const AttentionInputs<T>& inputs,
+                           const AttentionOptions& options,
+                           const AttentionOutputs<T>& outputs) {
+  absl::Status status = RequireWidth("query", inputs.query, weights.query);
+  if (status.ok()) status = RequireWidth("key", inputs.key, weights.key);
+  if (status.ok()) status = RequireWidth("value", inputs.value, weights.value);
+  if (!status.ok()) return status;
+
+  const LayerShape shape = ShapeOf(weights, inputs);
+  const int64_t width = weights.output ? weights.output->out
+                                       : weights.num_heads * shape.value_dim;
+  if (outputs.output.shape[kColumn] != width) {
+    return FieldError("output",
+                      absl::StrCat("has width ", outputs.output.shape[kColumn],
+                                   " instead of ", width));
+  }
+  // The attention in between, by its shapes; nothing is read through these.
+  AttentionInputs<T> projected = inputs;
+  projected.query.shape = shape.query();
+  projected.key.shape = shape.key();
+  projected.key.shape[kBatch] = inputs.key.shape[kBatch];
+  projected.value.shape = shape.value();
+  projected.value.shape[kBatch] = inputs.value.shape[kBatch];
+  projected.value.shape[kRow] = inputs.value.shape[kRow];
+  AttentionOutputs<T> context = outputs;
+  context.output.shape = shape.context();
+  return ValidateAttention(projected, options, context);
+}
+
+template <typename T>
+Computation LayerSteps(const LayerWeights<T>& weights,
+                       const AttentionInputs<T>& inputs,
+                       const AttentionOptions& options,
+                       const AttentionOutputs<T>& outputs) {
+  const LayerShape shape = ShapeOf(weights, inputs);
+  const auto between = std::make_shared<const Intermediates<T>>(
+      shape, weights.output.has_value());
+  const std::vector<int64_t> kv_rows =
+      ValidKvLengths(options, shape.batch, shape.kv_len);
+
+  AttentionInputs<T> projected = inputs;
+  projected.query = between->query;
+  projected.key = between->key;
+  projected.value = between->value;
+  AttentionOutputs<T> context = outputs;
+  context.output = weights.output ? between->context
+                                  : SplitHeads(outputs.output, shape.context());
+
+  Computation steps;
+  steps.push_back(Together(
+      {ProjectionStep<T>(inputs.query, weights.query,
+                         SideBySideRows(between->query), {},
+                         "query projection"),
+       ProjectionStep<T>(inputs.key, weights.key, SideBySideRows(between->key),
+                         kv_rows, "key projection"),
+       ProjectionStep<T>(inputs.value, weights.value,
+                         SideBySideRows(between->value), kv_rows,
+                         "value projection")}));
+  for (Step& step : AttentionSteps(projected, options, context)) {
+    steps.push_back(std::move(step));
+  }
+  if (weights.output) {
+    steps.push_back(ProjectionStep<T>(SideBySideRows(between->context),
+                                      *weights.output, outputs.output, {},
+                                      "output projection"));
+  }
+  for (Step& step : steps) {
+    step.run = [between, run = std::move(step.run)](int64_t task,
+                                                    Workspace& workspace) {
+      return run(task, workspace);
+    };
+  }
+  return steps;
+}
+
+template <typename T>
+int64_t LayerBytes(const LayerWeights<T>& weights, int64_t batch,
+                   int64_t query_len, int64_t kv_len) {
+  const LayerShape shape = ShapeOf(weights, batch, query_len, kv_len);
+  int64_t elements = SaturatingAdd(
+      Elements(shape.query()),
+      SaturatingAdd(Elements(shape.key()), Elements(shape.value())));
+  if (weights.output) {
+    elements = SaturatingAdd(elements, Elements(shape.context()));
+  }
+  return SaturatingMultiply(elements, int64_t{sizeof(T)});
+}
+
+template <typename T>
+int64_t LayerMultiplyAdds(const LayerWeights<T>& weights, int64_t batch,
+                          int64_t query_len, int64_t kv_len) {
+  const LayerShape shape = ShapeOf(weights, batch, query_len, kv_len);
+  const int64_t query_rows = SaturatingMultiply(batch, query_len);
+  const int64_t kv_rows = SaturatingMultiply(batch, kv_len);
+  int64_t count = AttentionMultiplyAdds({batch, shape.num_heads,
+                                         shape.num_kv_heads, query_len, kv_len,
+                                         shape.head_dim, shape.value_dim});
+  const auto add = [&count](int64_t rows, const Projection<T>& projection) {
+    count = SaturatingAdd(
+        count, ProjectionMultiplyAdds(rows, projection.in, projection.out));
+  };
+  add(query_rows, weights.query);
+  add(kv_rows, weights.key);
+  add(kv_rows, weights.value);
+  if (weights.output) add(query_rows, *weights.output);
+  return count;
+}
+
+template absl::Status ValidateLayer<float>(const LayerWeights<float>&,
+                                           const AttentionInputs<float>&,
+                                           const AttentionOptions&,
+                                           const AttentionOutputs<float>&);
+template absl::Status ValidateLayer<double>(const LayerWeights<double>&,
+                                            const AttentionInputs<double>&,
+                                            const AttentionOptions&,
+                                            const AttentionOutputs<double>&);
+template Computation LayerSteps<float>(const LayerWeights<float>&,
+                                       const AttentionInputs<float>&,
+                                       const AttentionOptions&,
+                                       const AttentionOutputs<float>&);
+template Computation LayerSteps<double>(const LayerWeights<double>&,
+                                        const AttentionInputs<double>&,
+                                        const AttentionOptions&,
+                                        const AttentionOutputs<double>&);
+template int64_t LayerBytes<float>(const LayerWeights<float>&, int64_t, int64_t,
+                                   int64_t);
+template int64_t LayerBytes<double>(const LayerWeights<double>&, int64_t,
+                                    int64_t, int64_t);
+template int64_t LayerMultiplyAdds<float>(const LayerWeights<float>&, int64_t,
+                                          int64_t, int64_t);
+template int64_t LayerMultiplyAdds<double>(const LayerWeights<double>&, int64_t,
+                                           int64_t, int64_t);
+
+}  // namespace attention::core

@@ -1,0 +1,45 @@
+// Linear projections.
+#ifndef SERVER_CORE_PROJECTION_H_
+#define SERVER_CORE_PROJECTION_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/core/compute_pool.h"
+#include "server/core/tensor.h"
+
+namespace attention::core {
+
+enum class Layout {
+  kInOut,  // weight [in, out], x * W
+  kOutIn,  // weight [out, in], x * W^T
+};
+
+// One trainable matrix with an optional bias. A view.
+template <typename T>
+struct Projection {
+  const T* weight = nullptr;
+  const T* bias = nullptr;  // [out], or null
+  int64_t in = 0;
+  int64_t out = 0;
+  Layout layout = Layout::kInOut;
+};
+
+// output = input * weight + bias, row by row.
+//
+// input is [batch, 1, rows, in], output [batch, 1, rows, out]. Of batch item b
+// only the first row_counts[b] rows are read and written, all if row_counts is
+// empty. A result that overflows T ends with INVALID_ARGUMENT naming `name`
+// (such as "query projection") and the index. Bits of a row depend on its place
+// in its item, not on the batch.
+//
+// REQUIRES: finite elements; no aliasing; views outlive the step.
+template <typename T>
+Step ProjectionStep(ConstTensor4<T> input, const Projection<T>& projection,
+                    Tensor4<T> output, std::vector<int64_t> row_counts,
+                    std::string name);
+
+}  // namespace attention::core
+
+#endif  // SERVER_CORE_PROJECTION_H_

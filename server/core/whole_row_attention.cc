@@ -1,0 +1,232 @@
+#include "server/core/whole_row_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "proto/field_error.h"
+#include "server/core/blas.h"
+#include "server/core/dropout.h"
+#include "server/core/key_range.h"
+#include "server/core/softmax.h"
+#include "server/core/top_k.h"
+
+namespace attention::core {
+namespace {
+
+template <typename T>
+constexpr const char* kTypeName = sizeof(T) == 4 ? "FLOAT32" : "FLOAT64";
+
+// Rows of one head at work.
+template <typename T>
+class WholeRows {
+ public:
+  explicit WholeRows(const AttentionProblem<T>& problem)
+      : problem_(problem),
+        keep_every_score_(
+            problem.outputs.matrix &&
+            (problem.outputs.matrix_stage == Stage::kScores ||
+             problem.outputs.matrix_stage == Stage::kSoftcapped)) {}
+
+  // Where a row is: indices for outputs, and the keys its scores cover.
+  struct Place {
+    int64_t batch;
+    int64_t head;
+    int64_t row;
+    KeyRange keys;  // scores[0] belongs to keys.begin
+  };
+
+  // Memory for one row at a time, an entry per key of its scores.
+  struct RowScratch {
+    uint8_t* attended;
+    int32_t* order;  // for top_k only
+  };
+
+  absl::Status Compute(int64_t batch, int64_t head, int64_t first_row,
+                       int64_t rows, Workspace& workspace) const {
+    const KeyRange keys =
+        keep_every_score_
+            ? KeyRange{0, problem_.valid_kv_lengths[static_cast<size_t>(batch)]}
+            : problem_.Visible(batch, first_row, rows);
+    const int64_t kv_head = head / problem_.group_size;
+    const int64_t count = keys.size();
+
+    T* scores = workspace.Allocate<T>(rows * count);
+    RowScratch scratch{workspace.Allocate<uint8_t>(count), nullptr};
+    if (problem_.outputs.top_k_weights) {
+      scratch.order = workspace.Allocate<int32_t>(count);
+    }
+    // With no key to see, key and value may have no memory to point into.
+    const T* key = nullptr;
+    const T* value = nullptr;
+    if (count > 0) {
+      key = problem_.inputs.key.Row(batch, kv_head, keys.begin);
+      value = problem_.inputs.value.Row(batch, kv_head, keys.begin);
+    }
+    Gemm(Transpose::kNo, Transpose::kYes, rows, count, problem_.head_dim,
+         problem_.softmax_scale,
+         problem_.inputs.query.Row(batch, head, first_row),
+         problem_.inputs.query.stride[kRow], key,
+         problem_.inputs.key.stride[kRow], T{0}, scores, count);
+    for (int64_t i = 0; i < rows; ++i) {
+      const Place place{batch, head, first_row + i, keys};
+      absl::Status status = FinishRow(place, scratch, scores + i * count);
+      if (!status.ok()) return status;
+    }
+    Gemm(Transpose::kNo, Transpose::kNo, rows,
+         problem_.outputs.output.shape[kColumn], count, T{1}, scores, count,
+         value, problem_.inputs.value.stride[kRow], T{0},
+         problem_.outputs.output.Row(batch, head, first_row),
+         problem_.outputs.output.stride[kRow]);
+    return CheckOutput(batch, head, first_row, rows);
+  }
+
+  // Turns a row of raw scores into the weights that value is multiplied by, and
+  // writes what was asked for on the way.
+  absl::Status FinishRow(const Place& place, const RowScratch& scratch,
+                         T* scores) const {
+    const int64_t count = place.keys.size();
+    uint8_t* attended = scratch.attended;
+    MarkAttended(place, attended);
+    const int64_t bad = keep_every_score_
+                            ? FirstNonFinite(scores, count)
+                            : FirstNonFinite(scores, attended, count);
+    if (bad != kNowhere) return ScoreOverflow("scores", place, bad);
+    Show(Stage::kScores, place, scores);
+    if (problem_.options.softcap) {
+      Softcap(static_cast<T>(*problem_.options.softcap), count, scores);
+    }
+    Show(Stage::kSoftcapped, place, scores);
+    AddBias(place, attended, scores);
+    Show(Stage::kBiased, place, scores);
+    const SoftmaxResult softmax = Softmax(attended, count, scores);
+    if (!softmax.finite) return LseOverflow(place);
+    if (problem_.outputs.lse) {
+      problem_.outputs.lse.At(place.batch, place.head, place.row, 0) =
+          static_cast<T>(softmax.lse);
+    }
+    if (problem_.options.dropout) {
+      DropRow(*problem_.options.dropout, place.batch, place.head, place.row,
+              place.keys.begin, count, scores);
+    }
+    Show(Stage::kAttentionWeights, place, scores);
+    if (problem_.outputs.top_k_weights) {
+      TopK(scores, attended, count, place.keys.begin,
+           problem_.outputs.top_k_weights.shape[kColumn], scratch.order,
+           problem_.outputs.top_k_weights.Row(place.batch, place.head,
+                                              place.row),
+           problem_.outputs.top_k_indices.Row(place.batch, place.head,
+                                              place.row));
+    }
+    return absl::OkStatus();
+  }
+
+  // attended[j] = 1 where position, attend_mask and bias all allow the key.
+  void MarkAttended(const Place& place, uint8_t* attended) const {
+    const KeyRange visible = problem_.Visible(place.batch, place.row, 1);
+    for (int64_t j = place.keys.begin; j < place.keys.end; ++j) {
+      bool attend = visible.begin <= j && j < visible.end;
+      if (attend && problem_.inputs.attend_mask) {
+        attend = problem_.inputs.attend_mask.At(place.batch, place.head,
+                                                place.row, j) != 0;
+      }
+      if (attend && problem_.inputs.bias) {
+        attend =
+            problem_.inputs.bias.At(place.batch, place.head, place.row, j) !=
+            -std::numeric_limits<T>::infinity();
+      }
+      attended[j - place.keys.begin] = attend;
+    }
+  }
+
+  void AddBias(const Place& place, const uint8_t* attended, T* scores) const {
+    for (int64_t j = place.keys.begin; j < place.keys.end; ++j) {
+      const int64_t at = j - place.keys.begin;
+      if (!attended[at]) {
+        scores[at] = -std::numeric_limits<T>::infinity();
+      } else if (problem_.inputs.bias) {
+        scores[at] +=
+            problem_.inputs.bias.At(place.batch, place.head, place.row, j);
+      }
+    }
+  }
+
+  // Copies a row to the attention matrix if this is the stage that was asked
+  // for; keys outside place.keys are excluded.
+  void Show(Stage stage, const Place& place, const T* row) const {
+    if (!problem_.outputs.matrix || problem_.outputs.matrix_stage != stage)
+      return;
+    const bool weights = stage == Stage::kAttentionWeights;
+    const int64_t count = place.keys.size();
+    if (problem_.outputs.mean_over_heads) {
+      T* sums = problem_.outputs.matrix.Row(place.batch, 0, place.row) +
+                place.keys.begin;
+      for (int64_t j = 0; j < count; ++j) sums[j] += row[j];
+      return;
+    }
+    T* shown = problem_.outputs.matrix.Row(place.batch, place.head, place.row);
+    const T excluded = weights ? T{0} : -std::numeric_limits<T>::infinity();
+    std::fill(shown, shown + place.keys.begin, excluded);
+    std::copy(row, row + count, shown + place.keys.begin);
+    std::fill(shown + place.keys.end, shown + problem_.kv_len, excluded);
+  }
+
+  absl::Status CheckOutput(int64_t batch, int64_t head, int64_t first_row,
+                           int64_t rows) const {
+    for (int64_t row = first_row; row < first_row + rows; ++row) {
+      const int64_t bad =
+          FirstNonFinite(problem_.outputs.output.Row(batch, head, row),
+                         problem_.outputs.output.shape[kColumn]);
+      if (bad != kNowhere) {
+        return FieldError(
+            "value",
+            absl::StrCat("overflows ", kTypeName<T>, " in output[batch ", batch,
+                         ", head ", head, ", row ", row, ", column ", bad,
+                         "]; scale value down or send FLOAT64"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ScoreOverflow(const char* stage, const Place& place,
+                             int64_t at) const {
+    return FieldError(
+        "query",
+        absl::StrCat("times key overflows ", kTypeName<T>, " in ", stage,
+                     "[batch ", place.batch, ", head ", place.head, ", row ",
+                     place.row, ", key ", place.keys.begin + at,
+                     "]; scale query or key down or send FLOAT64"));
+  }
+
+  absl::Status LseOverflow(const Place& place) const {
+    return FieldError(
+        problem_.inputs.bias ? "bias" : "query",
+        absl::StrCat("makes the biased scores overflow ", kTypeName<T>,
+                     ": lse[batch ", place.batch, ", head ", place.head,
+                     ", row ", place.row,
+                     "] is not finite; scale it down, exclude with -inf or "
+                     "attend_mask, or send FLOAT64"));
+  }
+
+  const AttentionProblem<T>& problem_;
+  const bool keep_every_score_;
+};
+
+}  // namespace
+
+template <typename T>
+absl::Status WholeRowAttention(const AttentionProblem<T>& problem,
+                               int64_t batch, int64_t head, int64_t first_row,
+                               int64_t rows, Workspace& workspace) {
+  return WholeRows<T>(problem).Compute(batch, head, first_row, rows, workspace);
+}
+
+template absl::Status WholeRowAttention<float>(const AttentionProblem<float>&,
+                                               int64_t, int64_t, int64_t,
+                                               int64_t, Workspace&);
+template absl::Status WholeRowAttention<double>(const AttentionProblem<double>&,
+                                                int64_t, int64_t, int64_t,
+                                                int64_t, Workspace&);
+
+}  // namespace attention::core

@@ -1,0 +1,41 @@
+#include "server/logging.h"
+
+#include <grpc/support/log.h>
+#include <spdlog/async.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+
+namespace attention::server {
+namespace {
+
+constexpr size_t kQueuedLines = 8192;
+
+void LogForGrpc(gpr_log_func_args* line) {
+  const auto level = line->severity == GPR_LOG_SEVERITY_ERROR
+                         ? spdlog::level::warn
+                         : spdlog::level::debug;
+  spdlog::log(level, "grpc: {}", line->message);
+}
+
+}  // namespace
+
+void StartLogging(const std::string& level) {
+  spdlog::init_thread_pool(kQueuedLines, 1);
+  const auto logger = std::make_shared<spdlog::async_logger>(
+      "attention-server", std::make_shared<spdlog::sinks::stderr_sink_mt>(),
+      spdlog::thread_pool(), spdlog::async_overflow_policy::overrun_oldest);
+  logger->set_level(spdlog::level::from_str(level));
+  logger->flush_on(spdlog::level::info);
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_default_logger(logger);
+  gpr_set_log_function(LogForGrpc);
+}
+
+void StopLogging() {
+  gpr_set_log_function(nullptr);
+  spdlog::shutdown();
+}
+
+}  // namespace attention::server

@@ -1,0 +1,84 @@
+// attention-server: wires the parts together.
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/blas_check.h"
+#include "server/config.h"
+#include "server/logging.h"
+#include "server/port_file.h"
+#include "server/server.h"
+#include "server/stop_signals.h"
+#include "server/version.h"
+
+namespace attention::server {
+namespace {
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "attention-server: %s\n",
+               std::string(status.message()).c_str());
+  return 1;
+}
+
+// Waits for a signal, then for the calls in flight, as long as their grace.
+void ServeUntilStopped(const StopSignals& signals, const Config& config,
+                       Server& server) {
+  const int signal = signals.Wait();
+  spdlog::info("{} received: draining, {} s for calls in flight",
+               strsignal(signal), config.shutdown_grace_seconds);
+  server.Drain();
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::duration<double>(config.shutdown_grace_seconds);
+  bool again = false;
+  while (!again && !server.idle() && std::chrono::steady_clock::now() < end) {
+    again = signals.WaitFor(std::chrono::milliseconds(10));
+  }
+  if (!server.idle()) spdlog::warn("cancelling the calls still in flight");
+  server.Stop();
+  spdlog::info("stopped");
+}
+
+int Serve(const StopSignals& signals, const Config& config,
+          const BlasReport& blas) {
+  if (!blas.fell_back_because.empty()) {
+    spdlog::warn("OpenBLAS failed its self-test and now runs kernel {}: {}",
+                 blas.kernel, blas.fell_back_because);
+  }
+  const rpc::ServerFacts facts{kVersion, blas.config, blas.kernel,
+                               !blas.fell_back_because.empty()};
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(config, facts);
+  if (!server.ok()) return Fail(server.status());
+  PortFile port_file(config.port_file);
+  absl::Status written = port_file.Write((*server)->port());
+  if (!written.ok()) return Fail(written);
+  spdlog::info("attention-server {} listens on {}:{} ({} threads, {})",
+               kVersion, config.address.host, (*server)->port(),
+               (*server)->compute_threads(), blas.config);
+  ServeUntilStopped(signals, config, **server);
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  if (const std::optional<int> code = RunAsBlasChild(argc, argv)) return *code;
+  const CommandLine line = ParseCommandLine(argc, argv);
+  std::fputs(line.output.c_str(), stdout);
+  std::fputs(line.error.c_str(), stderr);
+  if (!line.config) return line.exit_code;
+  absl::StatusOr<BlasReport> blas = CheckBlas(argv);
+  if (!blas.ok()) return Fail(blas.status());
+  const StopSignals signals;
+  StartLogging(line.config->log_level);
+  const int code = Serve(signals, *line.config, *blas);
+  StopLogging();
+  return code;
+}
+
+}  // namespace
+}  // namespace attention::server
+
+int main(int argc, char** argv) { return attention::server::Main(argc, argv); }

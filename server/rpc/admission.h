@@ -1,0 +1,79 @@
+// How much the server takes on at one time.
+#ifndef SERVER_RPC_ADMISSION_H_
+#define SERVER_RPC_ADMISSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/rpc/limits.h"
+
+namespace attention::rpc {
+
+// Counts requests and the bytes held for them, and refuses what would be too
+// much; nothing ever waits here. Thread-safe.
+//
+// Errors are RESOURCE_EXHAUSTED naming the figure and the flag: with RetryInfo
+// if the request could fit later, without if it never can. While draining,
+// UNAVAILABLE.
+class Admission {
+ public:
+  // The share of one request. Gives everything back when it ends. Thread-safe;
+  // must not outlive its Admission.
+  class Ticket {
+   public:
+    ~Ticket();
+    Ticket(const Ticket&) = delete;
+    Ticket& operator=(const Ticket&) = delete;
+
+    // Takes `bytes` more.
+    absl::Status Take(int64_t bytes);
+
+    // The request is answered: it counts no more, though its bytes are still
+    // held, by the network. So a client that sends one request after the other
+    // never meets its own last one.
+    void Answered();
+
+   private:
+    friend class Admission;
+    explicit Ticket(Admission& admission);
+
+    Admission& admission_;
+    int64_t bytes_ = 0;      // guarded by admission_.mutex_
+    bool answered_ = false;  // guarded by admission_.mutex_
+  };
+
+  // Obeys max_message_bytes, max_requests_in_flight and max_bytes_in_flight.
+  explicit Admission(const Limits& limits) : limits_(limits) {}
+
+  // A place for one request whose message has `bytes`.
+  absl::StatusOr<std::shared_ptr<Ticket>> Enter(int64_t bytes);
+
+  // From now on Enter answers UNAVAILABLE.
+  void Drain();
+
+  // Requests that are not answered yet.
+  int32_t requests() const;
+  // Bytes held for all requests.
+  int64_t bytes() const;
+
+  // Whether no ticket is left.
+  bool idle() const;
+
+ private:
+  absl::Status TakeLocked(Ticket& ticket, int64_t bytes);
+
+  const Limits limits_;
+
+  mutable std::mutex mutex_;
+  bool draining_ = false;
+  int32_t requests_ = 0;
+  int32_t tickets_ = 0;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_ADMISSION_H_

@@ -1,0 +1,248 @@
+#include "server/rpc/attention_service.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "attention/v1/attention.grpc.pb.h"
+#include "proto/field_error.h"
+#include "server/rpc/compute_handler.h"
+#include "server/rpc/serve.h"
+#include "server/rpc/status.h"
+#include "server/rpc/weight_set_proto.h"
+#include "server/rpc/weights_stream.h"
+
+namespace attention::rpc {
+namespace {
+
+using weights::WeightSetVersion;
+
+// A page is cut to this, so that a client with gRPC's default limit of 4 MiB
+// can read it whatever annotations the versions have.
+constexpr size_t kMaxPageBytes = size_t{2} << 20;
+
+absl::Status List(const weights::Catalog& catalog,
+                  const v1::ListWeightsRequest& request,
+                  v1::ListWeightsResponse& reply) {
+  weights::ListRequest list{request.name(), request.latest_only(),
+                            request.page_size(), request.page_token()};
+  while (true) {
+    absl::StatusOr<weights::ListPage> page = catalog.List(list);
+    if (!page.ok()) return page.status();
+    reply.Clear();
+    for (const weights::Listed& listed : page->versions) {
+      *reply.add_versions() = SummaryToProto(listed);
+    }
+    reply.set_next_page_token(page->next_page_token);
+    if (page->versions.size() <= 1 || reply.ByteSizeLong() <= kMaxPageBytes) {
+      return absl::OkStatus();
+    }
+    list.page_size = static_cast<int32_t>(page->versions.size() / 2);
+  }
+}
+
+void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
+  reply.set_version(backend.facts.version);
+  reply.mutable_blas()->set_config(backend.facts.blas_config);
+  reply.mutable_blas()->set_kernel(backend.facts.blas_kernel);
+  reply.mutable_blas()->set_fell_back(backend.facts.blas_fell_back);
+  reply.set_compute_threads(backend.compute.threads());
+  v1::Limits& limits = *reply.mutable_limits();
+  limits.set_max_message_bytes(backend.limits.max_message_bytes);
+  limits.set_max_result_bytes(backend.limits.max_result_bytes);
+  limits.set_max_workspace_bytes(backend.limits.max_workspace_bytes);
+  limits.set_max_multiply_adds(backend.limits.max_multiply_adds);
+  limits.set_max_axis(backend.limits.max_axis);
+  limits.set_max_requests_in_flight(backend.limits.max_requests_in_flight);
+  limits.set_max_bytes_in_flight(backend.limits.max_bytes_in_flight);
+}
+
+// The contents a SetWeightsRequest brings or describes.
+absl::StatusOr<weights::WeightSetContents> ContentsOf(
+    const v1::SetWeightsRequest& request, const Limits& limits) {
+  switch (request.source_case()) {
+    case v1::SetWeightsRequest::kWeights: {
+      CodecLimits codec_limits;
+      codec_limits.max_axis = limits.max_axis;
+      return ContentsFromProto(request.weights(), codec_limits);
+    }
+    case v1::SetWeightsRequest::kInitializer: {
+      absl::StatusOr<weights::Initializer> initializer =
+          InitializerFromProto(request.initializer());
+      if (!initializer.ok()) return initializer.status();
+      absl::StatusOr<weights::WeightSetContents> drawn =
+          weights::Initialize(*initializer, limits.max_message_bytes);
+      if (absl::IsResourceExhausted(drawn.status())) {
+        // What no message could carry is not made here either.
+        return WithReason(
+            FieldError(drawn.status().code(), "initializer",
+                       absl::StrCat(absl::StripPrefix(drawn.status().message(),
+                                                      "initializer "),
+                                    ", which --max-message-bytes sets")),
+            "LIMIT_EXCEEDED", {{"flag", "--max-message-bytes"}});
+      }
+      return drawn;
+    }
+    default:
+      return FieldError("weights", "is required, or initializer");
+  }
+}
+
+absl::Status Set(const v1::SetWeightsRequest& request, const Limits& limits,
+                 weights::Catalog& catalog, v1::SetWeightsResponse& reply) {
+  absl::StatusOr<weights::WeightSetContents> contents =
+      ContentsOf(request, limits);
+  if (!contents.ok()) return contents.status();
+  weights::SetRequest set;
+  set.name = request.name();
+  set.contents = *std::move(contents);
+  if (request.has_expected_version()) {
+    set.expected_version = request.expected_version();
+  }
+  set.idempotency_key = request.idempotency_key();
+  set.labels.assign(request.labels().begin(), request.labels().end());
+  set.annotations.insert(request.annotations().begin(),
+                         request.annotations().end());
+  absl::StatusOr<std::shared_ptr<const WeightSetVersion>> version =
+      catalog.Set(std::move(set));
+  if (!version.ok()) return version.status();
+  *reply.mutable_version() = VersionToProto(**version);
+  return absl::OkStatus();
+}
+
+absl::Status Delete(const v1::DeleteWeightsRequest& request,
+                    weights::Catalog& catalog,
+                    v1::DeleteWeightsResponse& reply) {
+  std::optional<int64_t> version;
+  std::optional<int64_t> expected_version;
+  if (request.has_version()) version = request.version();
+  if (request.has_expected_version()) {
+    expected_version = request.expected_version();
+  }
+  absl::StatusOr<int32_t> deleted =
+      catalog.Delete(request.name(), version, expected_version);
+  if (deleted.ok()) reply.set_versions_deleted(*deleted);
+  return deleted.status();
+}
+
+absl::Status MoveLabel(const v1::SetLabelRequest& request,
+                       weights::Catalog& catalog, v1::SetLabelResponse& reply) {
+  std::optional<int64_t> version;
+  std::optional<int64_t> expected_version;
+  if (request.has_version()) version = request.version();
+  if (request.has_expected_version()) {
+    expected_version = request.expected_version();
+  }
+  absl::StatusOr<std::shared_ptr<const WeightSetVersion>> now =
+      catalog.SetLabel(request.name(), request.label(), version,
+                       expected_version);
+  if (!now.ok()) return now.status();
+  if (*now != nullptr) *reply.mutable_version() = VersionToProto(**now);
+  return absl::OkStatus();
+}
+
+class AttentionService final : public v1::AttentionService::CallbackService {
+ public:
+  explicit AttentionService(Backend backend) : backend_(std::move(backend)) {}
+
+  grpc::ServerUnaryReactor* ComputeAttention(
+      grpc::CallbackServerContext* context,
+      const v1::ComputeAttentionRequest* request,
+      v1::ComputeAttentionResponse* reply) override {
+    return ServeUnary(*context, backend_.admission, "ComputeAttention",
+                      *request, *reply, [&](const std::shared_ptr<Call>& call) {
+                        rpc::ComputeAttention(
+                            call, *request, *reply, backend_.catalog,
+                            backend_.compute, backend_.limits);
+                      });
+  }
+
+  grpc::ServerUnaryReactor* SetWeights(grpc::CallbackServerContext* context,
+                                       const v1::SetWeightsRequest* request,
+                                       v1::SetWeightsResponse* reply) override {
+    return ServeUnary(*context, backend_.admission, "SetWeights", *request,
+                      *reply, [&](const std::shared_ptr<Call>& call) {
+                        OnWriter(call, [this, request, reply] {
+                          return Set(*request, backend_.limits,
+                                     backend_.catalog, *reply);
+                        });
+                      });
+  }
+
+  grpc::ServerWriteReactor<v1::GetWeightsResponse>* GetWeights(
+      grpc::CallbackServerContext* context,
+      const v1::GetWeightsRequest* request) override {
+    return ServeGetWeights(*context, backend_.admission, *request,
+                           backend_.catalog);
+  }
+
+  grpc::ServerUnaryReactor* ListWeights(
+      grpc::CallbackServerContext* context,
+      const v1::ListWeightsRequest* request,
+      v1::ListWeightsResponse* reply) override {
+    return ServeUnary(*context, backend_.admission, "ListWeights", *request,
+                      *reply, [&](const std::shared_ptr<Call>& call) {
+                        call->Finish(List(backend_.catalog, *request, *reply));
+                      });
+  }
+
+  grpc::ServerUnaryReactor* DeleteWeights(
+      grpc::CallbackServerContext* context,
+      const v1::DeleteWeightsRequest* request,
+      v1::DeleteWeightsResponse* reply) override {
+    return ServeUnary(*context, backend_.admission, "DeleteWeights", *request,
+                      *reply, [&](const std::shared_ptr<Call>& call) {
+                        OnWriter(call, [this, request, reply] {
+                          return Delete(*request, backend_.catalog, *reply);
+                        });
+                      });
+  }
+
+  grpc::ServerUnaryReactor* SetLabel(grpc::CallbackServerContext* context,
+                                     const v1::SetLabelRequest* request,
+                                     v1::SetLabelResponse* reply) override {
+    return ServeUnary(*context, backend_.admission, "SetLabel", *request,
+                      *reply, [&](const std::shared_ptr<Call>& call) {
+                        OnWriter(call, [this, request, reply] {
+                          return MoveLabel(*request, backend_.catalog, *reply);
+                        });
+                      });
+  }
+
+  grpc::ServerUnaryReactor* GetServerInfo(
+      grpc::CallbackServerContext* context,
+      const v1::GetServerInfoRequest* request,
+      v1::GetServerInfoResponse* reply) override {
+    return ServeUnary(*context, backend_.admission, "GetServerInfo", *request,
+                      *reply, [&](const std::shared_ptr<Call>& call) {
+                        Describe(backend_, *reply);
+                        call->Finish(absl::OkStatus());
+                      });
+  }
+
+ private:
+  // Runs `body`, which may block, on the writer's thread, and answers with what
+  // it returns.
+  void OnWriter(const std::shared_ptr<Call>& call,
+                std::function<absl::Status()> body) {
+    backend_.writer.Submit(
+        {{1, [body = std::move(body)](int64_t,
+                                      core::Workspace&) { return body(); }}},
+        call->cancellation(), [call](const absl::Status& status) {
+          call->Guard([&] { call->Finish(FromPool(status)); });
+        });
+  }
+
+  const Backend backend_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> NewAttentionService(Backend backend) {
+  return std::make_unique<AttentionService>(std::move(backend));
+}
+
+}  // namespace attention::rpc

@@ -1,0 +1,97 @@
+// One request on its way through the server.
+#ifndef SERVER_RPC_CALL_H_
+#define SERVER_RPC_CALL_H_
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/status.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "server/core/compute_pool.h"
+#include "server/rpc/admission.h"
+
+namespace attention::rpc {
+
+// From the door (server/rpc/serve.h) to the answer. Every handler gets a
+// shared_ptr<Call> and answers by Finish, at once or later from any thread.
+// Whoever drops the last reference without an answer has made a mistake; the
+// call is then answered INTERNAL, so that none can hang. Thread-safe but for
+// the setters, which are called before Finish.
+class Call {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  struct Facts {
+    std::string method;
+    std::string id;
+    std::string peer;
+    int64_t request_bytes = 0;
+  };
+
+  // `answer` hands the status to gRPC; after it the reply, if there is one,
+  // may be gone.
+  Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,
+       const google::protobuf::Message* reply,
+       std::function<void(grpc::Status)> answer);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  const std::string& id() const { return facts_.id; }
+  Clock::time_point received() const { return received_; }
+  const std::shared_ptr<core::Cancellation>& cancellation() const {
+    return cancellation_;
+  }
+
+  void set_ticket(std::shared_ptr<Admission::Ticket> ticket) {
+    ticket_ = std::move(ticket);
+  }
+  // Takes bytes beyond the message out of the budget of the server.
+  absl::Status TakeBytes(int64_t bytes) { return ticket_->Take(bytes); }
+
+  // What the log line tells beyond the totals.
+  void set_timing(Clock::duration queue, Clock::duration compute);
+  void add_reply_bytes(int64_t bytes) { reply_bytes_ += bytes; }
+
+  // Answers; only the first answer counts. Writes the log line. An INTERNAL or
+  // UNKNOWN status is logged whole, the client gets the request id instead.
+  void Finish(const absl::Status& status);
+
+  // Runs `body`; an exception of it is the answer: std::bad_alloc
+  // RESOURCE_EXHAUSTED, anything else INTERNAL.
+  void Guard(absl::FunctionRef<void()> body);
+
+ private:
+  void Log(const absl::Status& status) const;
+  // What the client is told of a mistake of ours.
+  absl::Status Concealed() const;
+
+  const Facts facts_;
+  const Clock::time_point received_ = Clock::now();
+  const std::shared_ptr<core::Cancellation> cancellation_;
+  const google::protobuf::Message* const reply_;
+  const std::function<void(grpc::Status)> answer_;
+  std::shared_ptr<Admission::Ticket> ticket_;
+  Clock::duration queue_{};
+  Clock::duration compute_{};
+  int64_t reply_bytes_ = 0;
+  std::atomic<bool> finished_{false};
+};
+
+// RESOURCE_EXHAUSTED, because an allocation failed; may fit later.
+absl::Status OutOfMemory();
+
+// A status from a pool, with what a caller should know of it: memory that a
+// task could not have is OutOfMemory.
+absl::Status FromPool(const absl::Status& status);
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_CALL_H_

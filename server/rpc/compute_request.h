@@ -1,0 +1,65 @@
+// What a ComputeAttentionRequest asks for, once it has been understood.
+#ifndef SERVER_RPC_COMPUTE_REQUEST_H_
+#define SERVER_RPC_COMPUTE_REQUEST_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "attention/v1/attention.pb.h"
+#include "proto/codec.h"
+#include "server/core/attention.h"
+#include "server/core/cost.h"
+#include "server/rpc/limits.h"
+#include "server/weights/weight_set.h"
+
+namespace attention::rpc {
+
+// Refers to the message it was parsed from, which must outlive it.
+struct ComputeRequest {
+  // Views of the message; key is the query's if the message has none, value
+  // the key's.
+  TensorView query;
+  TensorView key;
+  TensorView value;
+  bool own_key = false;
+  bool own_value = false;
+  std::optional<TensorView> attend_mask;
+  std::optional<TensorView> bias;
+
+  bool has_batch = false;    // rank 3 or 4
+  bool heads_apart = false;  // rank 4
+  // Of the attention, after any projections.
+  core::AttentionShape shape;
+  // Last axis of the output.
+  int64_t output_width = 0;
+
+  core::AttentionOptions options;
+
+  std::optional<core::Stage> matrix_stage;
+  bool mean_over_heads = false;
+  std::optional<int64_t> top_k;  // entries of a row: min(top_k, kv_len)
+  bool want_lse = false;
+
+  v1::DataType dtype() const { return query.dtype(); }
+  // FLOAT64 or FLOAT32.
+  v1::DataType compute_dtype() const;
+  bool reply_as_values() const { return query.has_values(); }
+  // The two outermost axes of what has one entry per head, or head and row.
+  std::vector<int64_t> WithBatch(std::vector<int64_t> axes) const;
+};
+
+// Checks every field against the contract and the others, by shapes alone: no
+// element is read. `version` is what weight_set resolved to, null without.
+//
+// Errors are FieldErrors: INVALID_ARGUMENT where the request contradicts itself
+// or the contract, FAILED_PRECONDITION where it does not fit the weight set.
+// The range of options is left to core::ValidateAttention.
+absl::StatusOr<ComputeRequest> ParseComputeRequest(
+    const v1::ComputeAttentionRequest& request,
+    const weights::WeightSetVersion* version, const Limits& limits);
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_COMPUTE_REQUEST_H_

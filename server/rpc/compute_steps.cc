@@ -1,0 +1,297 @@
+#include "server/rpc/compute_steps.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/core/attention.h"
+#include "server/core/tensor.h"
+#include "server/rpc/input.h"
+
+namespace attention::rpc {
+namespace {
+
+using core::Computation;
+using core::ConstTensor4;
+using core::Step;
+using core::Tensor4;
+using core::Workspace;
+
+int64_t Product(const std::vector<int64_t>& shape) {
+  int64_t product = 1;
+  for (const int64_t axis : shape) product *= axis;
+  return product;
+}
+
+// A tensor of the reply that is computed in T: in its own bytes where they can
+// hold T, in a buffer that Encode writes out elsewhere.
+template <typename T>
+class ReplyTensor {
+ public:
+  ReplyTensor(v1::Tensor& tensor, std::vector<int64_t> shape,
+              v1::DataType dtype, bool as_values, std::string field)
+      : tensor_(tensor),
+        shape_(std::move(shape)),
+        dtype_(dtype),
+        as_values_(as_values),
+        field_(std::move(field)) {
+    const int64_t elements = Product(shape_);
+    if (!as_values && ElementSize(dtype) == sizeof(T)) {
+      std::string& bytes = *tensor.mutable_data();
+      bytes.resize(static_cast<size_t>(elements) * sizeof(T));
+      if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(T) == 0) {
+        tensor.set_dtype(dtype);
+        tensor.mutable_shape()->Assign(shape_.begin(), shape_.end());
+        data_ = reinterpret_cast<T*>(bytes.data());
+        return;
+      }
+    }
+    buffer_ = NewArray<T>(elements);
+    data_ = buffer_.get();
+  }
+
+  T* data() const { return data_; }
+  bool in_place() const { return buffer_ == nullptr; }
+
+  absl::Status Encode() const {
+    return EncodeTensor<T>(
+        absl::MakeConstSpan(data_, static_cast<size_t>(Product(shape_))),
+        shape_, dtype_, as_values_, field_, tensor_);
+  }
+
+ private:
+  v1::Tensor& tensor_;
+  std::vector<int64_t> shape_;
+  v1::DataType dtype_;
+  bool as_values_;
+  std::string field_;
+  std::unique_ptr<T[]> buffer_;
+  T* data_ = nullptr;
+};
+
+// The view that broadcasts a tensor of rank 1, 2 or 4 over the scores.
+template <typename T>
+ConstTensor4<T> Broadcast(const T* data, const std::vector<int64_t>& axes,
+                          const core::AttentionShape& shape) {
+  ConstTensor4<T> view{
+      data, {shape.batch, shape.num_heads, shape.query_len, shape.kv_len}, {}};
+  int64_t stride = 1;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const int64_t size = axes[axes.size() - 1 - i];
+    if (size != 1) view.stride[view.stride.size() - 1 - i] = stride;
+    stride *= size;
+  }
+  return view;
+}
+
+// Everything the steps of one request own.
+template <typename T>
+class Steps {
+ public:
+  Steps(const ComputeRequest& request, bool projected,
+        v1::ComputeAttentionResponse& reply)
+      : request_(request), projected_(projected), reply_(reply) {}
+
+  // The request's tensors, and the steps that make them readable.
+  void AddInputs(Computation& steps) {
+    using Accept = TensorView::Accept;
+    query_ = DecodeFloats<T>(request_.query, Accept::kFinite, {});
+    steps.push_back(std::move(query_.step));
+    inputs_.query =
+        SplitHeads(query_.data, request_.query, request_.shape.num_heads);
+    const T* key = query_.data;
+    if (request_.own_key) {
+      key_ =
+          DecodeFloats<T>(request_.key, Accept::kFinite, Valid(request_.key));
+      steps.push_back(std::move(key_.step));
+      key = key_.data;
+    }
+    inputs_.key = SplitHeads(key, request_.key, request_.shape.num_kv_heads);
+    const T* value = key;
+    if (request_.own_value) {
+      value_ = DecodeFloats<T>(request_.value, Accept::kFinite,
+                               Valid(request_.value));
+      steps.push_back(std::move(value_.step));
+      value = value_.data;
+    }
+    inputs_.value =
+        SplitHeads(value, request_.value, request_.shape.num_kv_heads);
+    if (request_.attend_mask) {
+      mask_ = DecodeMask(*request_.attend_mask);
+      steps.push_back(std::move(mask_.step));
+      inputs_.attend_mask =
+          Broadcast(mask_.data, request_.attend_mask->shape(), request_.shape);
+    }
+    if (request_.bias) {
+      bias_ = DecodeFloats<T>(*request_.bias, Accept::kFiniteOrMinusInf, {});
+      steps.push_back(std::move(bias_.step));
+      inputs_.bias =
+          Broadcast(bias_.data, request_.bias->shape(), request_.shape);
+    }
+  }
+
+  // The reply's tensors.
+  void AddOutputs() {
+    const core::AttentionShape& shape = request_.shape;
+    const auto& [batch, heads, kv_heads, rows, kv_len, head_dim, value_dim] =
+        shape;
+    T* const output =
+        Add(*reply_.mutable_output(),
+            request_.WithBatch(
+                request_.heads_apart
+                    ? std::vector<int64_t>{heads, rows, value_dim}
+                    : std::vector<int64_t>{rows, request_.output_width}),
+            request_.dtype(), "output");
+    if (projected_) {
+      outputs_.output =
+          core::Dense(output, {batch, 1, rows, request_.output_width});
+    } else if (request_.heads_apart) {
+      outputs_.output = core::Dense(output, {batch, heads, rows, value_dim});
+    } else {
+      outputs_.output =
+          core::HeadsSideBySide(output, {batch, heads, rows, value_dim});
+    }
+    if (request_.matrix_stage) {
+      outputs_.matrix_stage = *request_.matrix_stage;
+      outputs_.mean_over_heads = request_.mean_over_heads;
+      const bool mean = request_.mean_over_heads;
+      outputs_.matrix =
+          core::Dense(Add(*reply_.mutable_attention_matrix(),
+                          request_.WithBatch(
+                              mean ? std::vector<int64_t>{rows, kv_len}
+                                   : std::vector<int64_t>{heads, rows, kv_len}),
+                          request_.compute_dtype(), "attention_matrix"),
+                      {batch, mean ? 1 : heads, rows, kv_len});
+    }
+    if (request_.top_k) {
+      const int64_t k = *request_.top_k;
+      outputs_.top_k_weights =
+          core::Dense(Add(*reply_.mutable_top_k()->mutable_weights(),
+                          request_.WithBatch({heads, rows, k}),
+                          request_.compute_dtype(), "top_k.weights"),
+                      {batch, heads, rows, k});
+      auto& indices = *reply_.mutable_top_k()->mutable_indices();
+      const int64_t entries = batch * heads * rows * k;
+      indices.Resize(static_cast<int>(entries), 0);
+      outputs_.top_k_indices =
+          core::Dense(entries > 0 ? indices.mutable_data() : no_indices_,
+                      {batch, heads, rows, k});
+    }
+    if (request_.want_lse) {
+      outputs_.lse = core::Dense(
+          Add(*reply_.mutable_lse(), request_.WithBatch({heads, rows}),
+              request_.compute_dtype(), "lse"),
+          {batch, heads, rows, 1});
+    }
+  }
+
+  // Writes out what could not be computed in place.
+  Step EncodeStep() const {
+    std::vector<const ReplyTensor<T>*> left;
+    for (const auto& tensor : tensors_) {
+      if (!tensor->in_place()) left.push_back(tensor.get());
+    }
+    return {static_cast<int64_t>(left.size()),
+            [left](int64_t task, Workspace&) {
+              return left[static_cast<size_t>(task)]->Encode();
+            }};
+  }
+
+  const core::AttentionInputs<T>& inputs() const { return inputs_; }
+  const core::AttentionOutputs<T>& outputs() const { return outputs_; }
+
+ private:
+  // Of key or value, what key_lengths leave.
+  ReadPart Valid(const TensorView& tensor) const {
+    ReadPart part;
+    if (request_.options.key_lengths.empty()) return part;
+    const int64_t columns = tensor.shape().back();
+    part.run = request_.shape.kv_len * columns;
+    part.runs_per_item = request_.heads_apart ? request_.shape.num_kv_heads : 1;
+    for (const int64_t length : request_.options.key_lengths) {
+      part.read.push_back(length * columns);
+    }
+    return part;
+  }
+
+  // [batch, heads, len, dim] however it lies; one head before a projection.
+  ConstTensor4<T> SplitHeads(const T* data, const TensorView& tensor,
+                             int64_t heads) const {
+    const std::vector<int64_t>& shape = tensor.shape();
+    const int64_t batch = request_.shape.batch;
+    const int64_t len = shape[shape.size() - 2];
+    if (request_.heads_apart) {
+      return core::Dense(data, {batch, heads, len, shape.back()});
+    }
+    const int64_t split = projected_ ? 1 : heads;
+    return core::HeadsSideBySide(data,
+                                 {batch, split, len, shape.back() / split});
+  }
+
+  T* Add(v1::Tensor& tensor, std::vector<int64_t> shape, v1::DataType dtype,
+         std::string field) {
+    tensors_.push_back(std::make_unique<ReplyTensor<T>>(
+        tensor, std::move(shape), dtype, request_.reply_as_values(),
+        std::move(field)));
+    return tensors_.back()->data();
+  }
+
+  const ComputeRequest request_;
+  const bool projected_;
+  v1::ComputeAttentionResponse& reply_;
+  Input<T> query_;
+  Input<T> key_;
+  Input<T> value_;
+  Input<T> bias_;
+  Input<uint8_t> mask_;
+  std::vector<std::unique_ptr<ReplyTensor<T>>> tensors_;
+  int32_t no_indices_[1] = {};
+  core::AttentionInputs<T> inputs_;
+  core::AttentionOutputs<T> outputs_;
+};
+
+}  // namespace
+
+template <typename T>
+absl::StatusOr<Computation> ComputeSteps(const ComputeRequest& request,
+                                         const core::LayerWeights<T>* layer,
+                                         v1::ComputeAttentionResponse& reply) {
+  const auto owned =
+      std::make_shared<Steps<T>>(request, layer != nullptr, reply);
+  Computation steps;
+  owned->AddInputs(steps);
+  owned->AddOutputs();
+  const auto& inputs = owned->inputs();
+  const auto& outputs = owned->outputs();
+  absl::Status status =
+      layer == nullptr
+          ? core::ValidateAttention(inputs, request.options, outputs)
+          : core::ValidateLayer(*layer, inputs, request.options, outputs);
+  if (!status.ok()) return status;
+
+  Computation compute =
+      layer == nullptr
+          ? core::AttentionSteps(inputs, request.options, outputs)
+          : core::LayerSteps(*layer, inputs, request.options, outputs);
+  for (Step& step : compute) steps.push_back(std::move(step));
+  steps.push_back(owned->EncodeStep());
+  for (Step& step : steps) {
+    step.run = [owned, run = std::move(step.run)](int64_t task,
+                                                  Workspace& workspace) {
+      return run(task, workspace);
+    };
+  }
+  return steps;
+}
+
+template absl::StatusOr<Computation> ComputeSteps<float>(
+    const ComputeRequest&, const core::LayerWeights<float>*,
+    v1::ComputeAttentionResponse&);
+template absl::StatusOr<Computation> ComputeSteps<double>(
+    const ComputeRequest&, const core::LayerWeights<double>*,
+    v1::ComputeAttentionResponse&);
+
+}  // namespace attention::rpc

@@ -1,0 +1,95 @@
+#include "server/rpc/serve.h"
+
+#include <atomic>
+#include <random>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "server/rpc/status.h"
+
+namespace attention::rpc {
+namespace {
+
+class UnaryReactor final : public grpc::ServerUnaryReactor {
+ public:
+  void Hold(Held held) { held_ = std::move(held); }
+
+  void OnCancel() override { held_.cancellation->Cancel(); }
+  void OnDone() override { delete this; }
+
+ private:
+  Held held_;
+};
+
+bool IsRequestId(absl::string_view text) {
+  if (text.empty() || text.size() > 64) return false;
+  for (const char c : text) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' &&
+        c != '_' && c != '-') {
+      return false;
+    }
+  }
+  return true;
+}
+
+// The client's, or one that is unique in this process and, by its random half,
+// very likely among processes.
+std::string RequestId(const grpc::CallbackServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto sent = metadata.find(kRequestIdKey);
+  if (sent != metadata.end()) {
+    const absl::string_view id(sent->second.data(), sent->second.size());
+    if (IsRequestId(id)) return std::string(id);
+  }
+  static const uint32_t process = std::random_device()();
+  static std::atomic<uint64_t> count{0};
+  return absl::StrCat(absl::Hex(process, absl::kZeroPad8), "-",
+                      count.fetch_add(1, std::memory_order_relaxed));
+}
+
+}  // namespace
+
+Held Admit(grpc::CallbackServerContext& context, Admission& admission,
+           absl::string_view method, const google::protobuf::Message& request,
+           const google::protobuf::Message* reply,
+           std::function<void(grpc::Status)> answer, const Handler& handler) {
+  Call::Facts facts{std::string(method), RequestId(context), context.peer(),
+                    static_cast<int64_t>(request.ByteSizeLong())};
+  const int64_t request_bytes = facts.request_bytes;
+  context.AddTrailingMetadata(kRequestIdKey, facts.id);
+  Held held{std::make_shared<core::Cancellation>(context.deadline()), nullptr};
+  const auto call = std::make_shared<Call>(std::move(facts), held.cancellation,
+                                           reply, std::move(answer));
+  call->Guard([&] {
+    auto ticket = admission.Enter(request_bytes);
+    if (!ticket.ok()) return call->Finish(ticket.status());
+    held.ticket = *ticket;
+    call->set_ticket(*std::move(ticket));
+    handler(call);
+  });
+  return held;
+}
+
+grpc::ServerUnaryReactor* ServeUnary(grpc::CallbackServerContext& context,
+                                     Admission& admission,
+                                     absl::string_view method,
+                                     const google::protobuf::Message& request,
+                                     google::protobuf::Message& reply,
+                                     const Handler& handler) {
+  // gRPC calls no reaction before this function has returned.
+  auto* const reactor = new UnaryReactor;
+  const auto answer = [reactor](grpc::Status status) {
+    reactor->Finish(std::move(status));
+  };
+  try {
+    reactor->Hold(
+        Admit(context, admission, method, request, &reply, answer, handler));
+  } catch (const std::bad_alloc&) {
+    // Thrown before there was a call, so nobody else answers.
+    reactor->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});
+  }
+  return reactor;
+}
+
+}  // namespace attention::rpc

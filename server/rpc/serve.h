@@ -1,0 +1,51 @@
+// The one door that every handler goes through.
+#ifndef SERVER_RPC_SERVE_H_
+#define SERVER_RPC_SERVE_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "server/rpc/admission.h"
+#include "server/rpc/call.h"
+
+namespace attention::rpc {
+
+// Metadata key of the request id: taken from the client if it sends 1 to 64 of
+// letters, digits and "._-", made here otherwise, and always in the trailers.
+inline constexpr char kRequestIdKey[] = "x-request-id";
+
+// What a handler does with a call that was let in.
+using Handler = std::function<void(const std::shared_ptr<Call>&)>;
+
+// A reactor's share of a call: what has to outlive the answer, until gRPC is
+// done with it.
+struct Held {
+  std::shared_ptr<core::Cancellation> cancellation;
+  std::shared_ptr<Admission::Ticket> ticket;
+};
+
+// Lets a call in, or refuses it, and runs `handler`: request id, admission,
+// deadline and cancellation, exceptions. `request` is the message, `reply` the
+// one message of the answer or null, `answer` hands a status to gRPC. Returns
+// what the reactor has to hold.
+Held Admit(grpc::CallbackServerContext& context, Admission& admission,
+           absl::string_view method, const google::protobuf::Message& request,
+           const google::protobuf::Message* reply,
+           std::function<void(grpc::Status)> answer, const Handler& handler);
+
+// Serves a unary method.
+grpc::ServerUnaryReactor* ServeUnary(grpc::CallbackServerContext& context,
+                                     Admission& admission,
+                                     absl::string_view method,
+                                     const google::protobuf::Message& request,
+                                     google::protobuf::Message& reply,
+                                     const Handler& handler);
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_SERVE_H_

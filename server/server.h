@@ -1,0 +1,69 @@
+// The running server.
+#ifndef SERVER_SERVER_H_
+#define SERVER_SERVER_H_
+
+#include <grpcpp/channel.h>
+#include <grpcpp/server.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/config.h"
+#include "server/core/compute_pool.h"
+#include "server/rpc/admission.h"
+#include "server/rpc/attention_service.h"
+#include "server/weights/catalog.h"
+
+namespace attention::server {
+
+// Listens and serves AttentionService, grpc.health.v1 and reflection from Start
+// until Stop. Start and Stop are for one thread.
+class Server {
+ public:
+  // Starts threads and opens the port. ALREADY_EXISTS if another process
+  // listens there; INVALID_ARGUMENT or UNAVAILABLE for an address that is none
+  // of this machine's.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(
+      const Config& config, const rpc::ServerFacts& facts);
+
+  // Stops if need be.
+  ~Server();
+
+  int port() const { return port_; }
+  int compute_threads() const { return compute_.threads(); }
+
+  // A channel that needs no port.
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+  // Health turns NOT_SERVING and new calls are answered UNAVAILABLE, while
+  // calls in flight go on.
+  void Drain();
+
+  // Whether no call is in flight.
+  bool idle() const { return admission_.idle(); }
+
+  // Bytes held for the calls in flight.
+  int64_t bytes_in_flight() const { return admission_.bytes(); }
+
+  // Closes the port and cancels the calls in flight; returns when all have been
+  // answered.
+  void Stop();
+
+ private:
+  Server(const Config& config, const rpc::ServerFacts& facts,
+         std::unique_ptr<weights::Catalog> catalog);
+  absl::Status Listen(const Config& config);
+
+  const std::unique_ptr<weights::Catalog> catalog_;
+  rpc::Admission admission_;
+  core::ComputePool compute_;
+  core::ComputePool writer_;
+  const std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<grpc::Server> grpc_;
+  int port_ = 0;
+};
+
+}  // namespace attention::server
+
+#endif  // SERVER_SERVER_H_

@@ -1,0 +1,28 @@
+#include "server/stop_signals.h"
+
+namespace attention::server {
+
+StopSignals::StopSignals() {
+  sigemptyset(&set_);
+  sigaddset(&set_, SIGTERM);
+  sigaddset(&set_, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  // A log reader that went away must not end the server.
+  signal(SIGPIPE, SIG_IGN);
+}
+
+int StopSignals::Wait() const {
+  int number = 0;
+  while (sigwait(&set_, &number) != 0) {
+  }
+  return number;
+}
+
+bool StopSignals::WaitFor(std::chrono::milliseconds time) const {
+  timespec limit{};
+  limit.tv_sec = static_cast<time_t>(time.count() / 1000);
+  limit.tv_nsec = static_cast<long>(time.count() % 1000 * 1'000'000);
+  return sigtimedwait(&set_, nullptr, &limit) > 0;
+}
+
+}  // namespace attention::server

@@ -1,0 +1,138 @@
+"""Includes follow the arrows of the architecture.
+
+core <- weights <- rpc <- server <- main, and proto <- {rpc, client}: a file may
+include its own layer and what its layer is allowed below, nothing else.
+"""
+
+import pathlib
+import re
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+STANDARD = r"[a-z_0-9]+"  # <vector>
+SYSTEM = r"[a-z_0-9]+\.h|sys/[a-z_0-9]+\.h|netinet/[a-z_0-9]+\.h|arpa/inet\.h"
+PROTOBUF = r"attention/v1/attention\.pb\.h|google/.*"
+GRPC = r"grpc/.*|grpcpp/.*|attention/v1/attention\.grpc\.pb\.h"
+CLIENT = r"attention/(client|status|tensor)\.h"  # as an outside project sees it
+
+# The only file that sees the matrix library, and the only ones with vectors:
+# the code, and its test, which runs it once for each instruction set.
+BLAS_FILES = r"server/core/blas\.cc"
+BLAS_HEADERS = r"cblas.*\.h|.*openblas.*|lapack.*\.h"
+VECTOR_FILES = r"server/core/online_softmax\.cc|tests/online_softmax_test\.cc"
+VECTOR_HEADERS = r"hwy/.*"
+
+# Folder (the longest that fits a file counts) -> what its files may include
+# beside the standard library, the system and absl.
+ALLOWED = {
+    # Errors that name fields are absl alone, so the mathematics may make them.
+    "server/core": r"server/core/.*|proto/(error_text|field_error)\.h",
+    "server/weights":
+        r"server/core/.*|server/weights/.*|openssl/.*"
+        r"|proto/(elements|error_text|field_error|half)\.h",
+    "server/rpc":
+        rf"server/(core|weights|rpc)/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*",
+    "server":
+        rf"server/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*|CLI/.*|nlohmann/.*",
+    "proto": rf"proto/.*|{PROTOBUF}|{GRPC}",
+    "client":
+        rf"client/.*|{CLIENT}|proto/.*|{PROTOBUF}|{GRPC}|CLI/.*|nlohmann/.*"
+        r"|openssl/.*",
+}
+
+# What a test's oracle may see: nothing it is compared with.
+REFERENCE_FILE = (r"tests/(reference_attention|reference_dropout"
+                  r"|reference_softmax|bounded|compare)\.(h|cc)")
+REFERENCE_ALLOWED = (r"tests/(reference_attention|reference_softmax|bounded"
+                     r"|compare)\.h")
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+def allowed_for(path):
+    """The pattern of includes that the file at `path` may have, or None."""
+    if re.fullmatch(REFERENCE_FILE, path):
+        return REFERENCE_ALLOWED
+    folders = [f for f in ALLOWED if path.startswith(f + "/")]
+    return ALLOWED[max(folders, key=len)] if folders else None
+
+
+def violations(path, text):
+    """Includes of `text`, a file at `path`, that break the rules."""
+    allowed = allowed_for(path)
+    found = []
+    for _, name in INCLUDE.findall(text):
+        for headers, files in ((BLAS_HEADERS, BLAS_FILES),
+                               (VECTOR_HEADERS, VECTOR_FILES)):
+            if re.fullmatch(headers, name):
+                if not re.fullmatch(files, path):
+                    found.append(f"{path} includes {name}; only {files} may")
+                break
+        else:
+            if allowed is not None and not re.fullmatch(
+                    rf"{STANDARD}|{SYSTEM}|absl/.*|{allowed}", name):
+                found.append(f"{path} includes {name}")
+    return found
+
+
+def project_files():
+    for folder in ("bench", "client", "proto", "server", "tests"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".h", ".cc") and "node_modules" not in path.parts:
+                yield path
+
+
+class ArchitectureTest(unittest.TestCase):
+
+    def test_no_include_breaks_the_arrows(self):
+        files = list(project_files())
+        self.assertTrue(files)
+        found = []
+        for path in files:
+            found += violations(
+                path.relative_to(ROOT).as_posix(), path.read_text())
+        self.assertEqual(found, [])
+
+    def test_planted_includes_are_caught(self):
+        planted = {
+            "server/core/attention.cc": [
+                '"server/weights/catalog.h"', "<grpcpp/grpcpp.h>",
+                "<spdlog/spdlog.h>", '"attention/v1/attention.pb.h"',
+                '"proto/codec.h"', "<cblas.h>", '"hwy/highway.h"'
+            ],
+            "server/weights/catalog.cc": [
+                '"server/rpc/serve.h"', "<grpcpp/grpcpp.h>",
+                '"attention/v1/attention.pb.h"'
+            ],
+            "server/rpc/serve.cc": ['"server/config.h"', '"client/cpp/client.h"'],
+            "server/main.cc": ['"client/cpp/client.h"', "<openblas/cblas.h>"],
+            "proto/codec.cc": ['"server/core/tensor.h"', '"client/cpp/client.h"'],
+            "client/cpp/client.cc": ['"server/core/tensor.h"'],
+            "tests/reference_attention.cc": ['"server/core/attention.h"'],
+            "tests/attention_test.cc": ["<cblas.h>", '"hwy/highway.h"'],
+        }
+        for path, includes in planted.items():
+            for include in includes:
+                with self.subTest(path=path, include=include):
+                    self.assertNotEqual(
+                        violations(path, f"#include {include}\n"), [])
+
+    def test_what_is_needed_is_allowed(self):
+        for path, include in (
+            ("server/core/blas.cc", "<cblas.h>"),
+            ("server/core/online_softmax.cc", '"hwy/highway.h"'),
+            ("tests/online_softmax_test.cc", '"hwy/targets.h"'),
+            ("server/core/attention.cc", "<vector>"),
+            ("server/core/attention.cc", '"absl/status/status.h"'),
+            ("server/rpc/serve.cc", '"server/weights/catalog.h"'),
+            ("client/cpp/client.cc", '"proto/codec.h"'),
+            ("tests/reference_attention.cc", "<cmath>"),
+            ("tests/attention_test.cc", '"server/core/attention.h"'),
+        ):
+            with self.subTest(path=path, include=include):
+                self.assertEqual(violations(path, f"#include {include}\n"), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,45 @@
+#include "server/core/cost.h"
+
+#include <cstdint>
+#include <limits>
+
+#include "gtest/gtest.h"
+#include "server/core/layer.h"
+
+namespace attention::core {
+namespace {
+
+constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+
+TEST(CostTest, CountsEveryPositionOfScoresAndOutput) {
+  EXPECT_EQ(AttentionMultiplyAdds({2, 3, 1, 5, 7, 11, 13}),
+            2 * 3 * 5 * 7 * (11 + 13));
+  EXPECT_EQ(ProjectionMultiplyAdds(5, 7, 11), 5 * 7 * 11);
+}
+
+TEST(CostTest, SaturatesInsteadOfOverflowing) {
+  constexpr int64_t kHuge = int64_t{1} << 40;
+  EXPECT_EQ(AttentionMultiplyAdds({kHuge, 1, 1, kHuge, kHuge, 1, 1}), kMax);
+  EXPECT_EQ(AttentionMultiplyAdds({0, 1, 1, kHuge, kHuge, 1, 1}), 0);
+  EXPECT_EQ(AttentionWorkspaceBytes<float>({1, 1, 1, 1, kMax, 1, 1}), kMax);
+  EXPECT_EQ(SaturatingAdd(kMax, 1), kMax);
+}
+
+TEST(CostTest, ALayerCountsItsProjections) {
+  LayerWeights<float> weights;
+  weights.num_heads = 2;
+  weights.num_kv_heads = 1;
+  weights.query = {nullptr, nullptr, 5, 6, Layout::kInOut};
+  weights.key = {nullptr, nullptr, 4, 3, Layout::kInOut};
+  weights.value = {nullptr, nullptr, 7, 2, Layout::kInOut};
+  const int64_t attention = AttentionMultiplyAdds({3, 2, 1, 10, 20, 3, 2});
+  EXPECT_EQ(LayerMultiplyAdds(weights, 3, 10, 20),
+            attention + 3 * (10 * 5 * 6 + 20 * 4 * 3 + 20 * 7 * 2));
+  const int64_t between = 3 * (10 * 6 + 20 * 3 + 20 * 2);
+  EXPECT_EQ(LayerBytes(weights, 3, 10, 20), 4 * between);
+  weights.output = {nullptr, nullptr, 4, 9, Layout::kInOut};
+  EXPECT_EQ(LayerBytes(weights, 3, 10, 20), 4 * (between + 3 * 10 * 4));
+}
+
+}  // namespace
+}  // namespace attention::core
