@@ -14,8 +14,6 @@
 #include "absl/strings/str_cat.h"
 #include "server/core/blas.h"
 
-extern char** environ;
-
 namespace attention::server {
 namespace {
 

@@ -34,11 +34,12 @@ TEST(CostTest, ALayerCountsItsProjections) {
   weights.value = {nullptr, nullptr, 7, 2, Layout::kInOut};
   const int64_t attention = AttentionMultiplyAdds({3, 2, 1, 10, 20, 3, 2});
   EXPECT_EQ(LayerMultiplyAdds(weights, 3, 10, 20),
-            attention + 3 * (10 * 5 * 6 + 20 * 4 * 3 + 20 * 7 * 2));
-  const int64_t between = 3 * (10 * 6 + 20 * 3 + 20 * 2);
+            attention + int64_t{3} * (10 * 5 * 6 + 20 * 4 * 3 + 20 * 7 * 2));
+  const int64_t between = int64_t{3} * (10 * 6 + 20 * 3 + 20 * 2);
   EXPECT_EQ(LayerBytes(weights, 3, 10, 20), 4 * between);
   weights.output = {nullptr, nullptr, 4, 9, Layout::kInOut};
-  EXPECT_EQ(LayerBytes(weights, 3, 10, 20), 4 * (between + 3 * 10 * 4));
+  EXPECT_EQ(LayerBytes(weights, 3, 10, 20),
+            4 * (between + int64_t{3} * 10 * 4));
 }
 
 }  // namespace

@@ -64,8 +64,8 @@ TEST_P(OnlineSoftmaxTest, ExpIsWithinOneUlp) {
   ASSERT_TRUE(row.Fold({0, row.count}));
   for (size_t i = 0; i < exponents.size(); ++i) {
     const double exact = std::exp(static_cast<double>(exponents[i]));
-    const float rounded = static_cast<float>(exact);
-    const double ulp =
+    const auto rounded = static_cast<float>(exact);
+    const auto ulp =
         static_cast<double>(std::nextafter(rounded, kInfinity) - rounded);
     ASSERT_LE(std::abs(row.memory[i] - exact), ulp) << exponents[i];
   }
@@ -75,8 +75,9 @@ TEST_P(OnlineSoftmaxTest, WhatIsFarBelowTheMaximumIsZero) {
   Row<float> row({0, -105, -1000, std::numeric_limits<float>::lowest()});
   ASSERT_TRUE(row.Fold({0, 4}));
   EXPECT_EQ(row.memory[0], 1.0f);
-  for (int i = 1; i < 4; ++i)
+  for (int i = 1; i < 4; ++i) {
     EXPECT_EQ(row.memory[static_cast<size_t>(i)], 0.0f);
+  }
   EXPECT_EQ(row.state.sum, 1.0);
 }
 

@@ -14,8 +14,7 @@
 #include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace attention::core {
-namespace HWY_NAMESPACE {
+namespace attention::core::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Largest of count scores, a multiple of the lanes; `finite` becomes false if
@@ -229,8 +228,7 @@ bool NormalizeDouble(double divisor, int64_t count, const double* sums,
   return NormalizeRow(hn::ScalableTag<double>(), divisor, count, sums, output);
 }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace attention::core
+}  // namespace attention::core::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE

@@ -75,8 +75,9 @@ struct Computing : std::enable_shared_from_this<Computing> {
     if (!status.ok()) return status;
     absl::StatusOr<core::Computation> computation =
         ComputeSteps<T>(parsed, projections, reply);
-    if (computation.ok()) steps = *std::move(computation);
-    return computation.status();
+    if (!computation.ok()) return computation.status();
+    steps = *std::move(computation);
+    return absl::OkStatus();
   }
 
   void Submit() {

@@ -91,9 +91,9 @@ ConstTensor4<T> Broadcast(const T* data, const std::vector<int64_t>& axes,
 template <typename T>
 class Steps {
  public:
-  Steps(const ComputeRequest& request, bool projected,
+  Steps(ComputeRequest request, bool projected,
         v1::ComputeAttentionResponse& reply)
-      : request_(request), projected_(projected), reply_(reply) {}
+      : request_(std::move(request)), projected_(projected), reply_(reply) {}
 
   // The request's tensors, and the steps that make them readable.
   void AddInputs(Computation& steps) {

@@ -26,8 +26,7 @@ class Channel;
 class ChannelCredentials;
 }  // namespace grpc
 
-namespace attention {
-namespace client {
+namespace attention::client {
 
 struct ClientOptions {
   // Bytes of the largest reply to accept, at most 2^31 - 1. gRPC's own default
@@ -68,7 +67,7 @@ class Client {
   explicit Client(const std::string& target, const ClientOptions& options = {});
 
   // Calls over a channel of one's own, with its receive limit.
-  explicit Client(std::shared_ptr<grpc::Channel> channel);
+  explicit Client(const std::shared_ptr<grpc::Channel>& channel);
 
   ~Client();
   Client(Client&&) noexcept;
@@ -118,7 +117,6 @@ class Client {
   std::unique_ptr<Stubs> stubs_;
 };
 
-}  // namespace client
-}  // namespace attention
+}  // namespace attention::client
 
 #endif  // ATTENTION_CLIENT_H_
