@@ -42,6 +42,21 @@ void CblasGemm(CBLAS_TRANSPOSE transpose_a, CBLAS_TRANSPOSE transpose_b,
               alpha, a, a_stride, b, b_stride, beta, output, output_stride);
 }
 
+// output = alpha * matrix * vector + beta * output; the matrix as it is stored.
+void CblasGemv(CBLAS_TRANSPOSE transpose, blasint rows, blasint columns,
+               float alpha, const float* matrix, blasint stride,
+               const float* vector, float beta, float* output) {
+  cblas_sgemv(CblasRowMajor, transpose, rows, columns, alpha, matrix, stride,
+              vector, 1, beta, output, 1);
+}
+
+void CblasGemv(CBLAS_TRANSPOSE transpose, blasint rows, blasint columns,
+               double alpha, const double* matrix, blasint stride,
+               const double* vector, double beta, double* output) {
+  cblas_dgemv(CblasRowMajor, transpose, rows, columns, alpha, matrix, stride,
+              vector, 1, beta, output, 1);
+}
+
 // Deterministic numbers in [-1, 1) that no two places of a matrix share.
 template <typename T>
 std::vector<T> TestMatrix(int64_t size, uint32_t seed) {
@@ -144,6 +159,15 @@ void Gemm(Transpose transpose_a, Transpose transpose_b, int64_t rows,
         out[column] = beta == 0 ? T{0} : beta * out[column];
       }
     }
+    return;
+  }
+  if (rows == 1 && transpose_a == Transpose::kNo) {
+    // A row times b, which a matrix product would pack for that one row.
+    const bool as_stored = transpose_b == Transpose::kYes;
+    CblasGemv(as_stored ? CblasNoTrans : CblasTrans,
+              static_cast<blasint>(as_stored ? columns : inner),
+              static_cast<blasint>(as_stored ? inner : columns), alpha, b,
+              static_cast<blasint>(b_stride), a, beta, output);
     return;
   }
   CblasGemm(ToCblas(transpose_a), ToCblas(transpose_b),
