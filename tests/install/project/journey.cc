@@ -6,13 +6,12 @@
 #include <vector>
 
 int main(int argc, char** argv) {
-  const std::vector<float> tokens = {
-      0.43f, 0.15f, 0.89f,   // Your
-      0.55f, 0.87f, 0.66f,   // journey
-      0.57f, 0.85f, 0.64f,   // starts
-      0.22f, 0.58f, 0.33f,   // with
-      0.77f, 0.25f, 0.10f,   // one
-      0.05f, 0.80f, 0.55f};  // step
+  const std::vector<float> tokens = {0.43f, 0.15f, 0.89f,   // Your
+                                     0.55f, 0.87f, 0.66f,   // journey
+                                     0.57f, 0.85f, 0.64f,   // starts
+                                     0.22f, 0.58f, 0.33f,   // with
+                                     0.77f, 0.25f, 0.10f,   // one
+                                     0.05f, 0.80f, 0.55f};  // step
   attention::client::Client client(argc > 1 ? argv[1] : "127.0.0.1:50051");
 
   attention::v1::ComputeAttentionRequest request;
