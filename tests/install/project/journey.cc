@@ -1,6 +1,7 @@
 // The context vector of "journey" in "Your journey starts with one step".
 #include <attention/client.h>
 
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <vector>
