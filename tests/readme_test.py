@@ -30,7 +30,7 @@ STAND_INS = {
     "./run demo": "attention demo",
     "./run test": None,
     "./run build": None,
-    "attention-server &": None,
+    'attention-server 2> "$HOME/attention/server.log" &': None,
     "kill %1": None,
 }
 
@@ -121,7 +121,6 @@ class ReadmeTest(unittest.TestCase):
         port = address.rpartition(":")[2]
         text = (ROOT / "README.md").read_text().replace(PORT, port)
         environment = {
-            # Debian's Python sees Debian's grpcio; another may come first.
             "PATH": f"{os.path.join(build, 'client', 'cpp')}:/usr/bin:/bin",
             "HOME": home, "LANG": "C.UTF-8", "ATTENTION_TARGET": address,
             "CXX": os.environ["CXX"], "CXXFLAGS": os.environ["CXXFLAGS"]}
