@@ -3,7 +3,9 @@
 import contextlib
 import io
 import json
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -12,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 from proofs.claims import Claims  # noqa: E402
 from proofs.clean_clone import passed_tests  # noqa: E402
-from proofs.context import Context  # noqa: E402
+from proofs.context import Context, run, started  # noqa: E402
 
 
 class ClaimsTest(unittest.TestCase):
@@ -66,6 +68,36 @@ class ClaimsTest(unittest.TestCase):
                 self.claims = Claims()
                 self.assertEqual(self.prove_by(broken), ["a.program"])
                 self.assertFalse(self.claims.hold())
+
+
+class RunTest(unittest.TestCase):
+
+    def setUp(self):
+        self.said = self.enterContext(
+            contextlib.redirect_stderr(io.StringIO()))
+
+    def test_of_what_fails_everything_is_kept(self):
+        outcome = run("counting", ["sh", "-c", "seq 100; echo no >&2; exit 3"])
+        self.assertEqual(outcome.code, 3)
+        self.assertEqual(outcome.output.splitlines()[0], "1")
+        self.assertIn("exit 3", self.said.getvalue())
+        self.assertIn("\nno\n", self.said.getvalue())
+        self.assertNotIn("\n1\n", self.said.getvalue())
+        log = pathlib.Path(self.said.getvalue().split()[-1])
+        self.assertEqual(log.read_text(), outcome.output)
+        log.unlink()
+
+    def test_what_was_started_ends_with_its_children(self):
+        with self.assertRaises(KeyboardInterrupt):
+            with started(["sh", "-c", "sleep 600 & echo $!; wait"],
+                         stdout=subprocess.PIPE, text=True) as process:
+                child = int(process.stdout.readline())
+                os.kill(child, 0)
+                raise KeyboardInterrupt
+        process.stdout.close()
+        # Nobody may have collected it yet, but it runs no longer.
+        stat = pathlib.Path(f"/proc/{child}/stat")
+        self.assertTrue(not stat.exists() or " Z " in stat.read_text())
 
 
 class CleanCloneTest(unittest.TestCase):

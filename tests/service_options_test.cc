@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct Option {
   std::function<void(ComputeAttentionRequest&)> ask;
   std::function<void(AttentionOptions&)> set;
 };
+
+// How a test with this parameter is listed.
+void PrintTo(const Option& option, std::ostream* out) { *out << option.name; }
 
 // batch 2, 2 heads, 3 queries, 5 keys.
 core::AttentionCall<float> PlainCall() {

@@ -52,20 +52,28 @@ class Outcome:
 
 
 def run(what, command, **arguments):
-    """Runs a command without showing its output, or only the end of it if it
-    fails."""
+    """Runs a command without showing its output; of one that fails the end is
+    shown, and all of it kept in a file that is named."""
     say(f"{what} ...")
     begun = time.monotonic()
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
-        with started(command, stdin=subprocess.DEVNULL, stdout=log,
-                     stderr=subprocess.STDOUT, **arguments) as process:
-            code = process.wait()
-        log.seek(0)
-        output = log.read()
+    handle, path = tempfile.mkstemp(prefix="attention-prove-", suffix=".log")
+    log = pathlib.Path(path)
+    try:
+        with os.fdopen(handle, "w") as file:
+            with started(command, stdin=subprocess.DEVNULL, stdout=file,
+                         stderr=subprocess.STDOUT, **arguments) as process:
+                code = process.wait()
+    except BaseException:
+        log.unlink()
+        raise
+    output = log.read_text(errors="replace")
     seconds = time.monotonic() - begun
-    if code != 0:
-        sys.stderr.write("".join(output.splitlines(keepends=True)[-60:]))
     say(f"{what}: exit {code} after {seconds:.0f} s")
+    if code == 0:
+        log.unlink()
+    else:
+        sys.stderr.write("".join(output.splitlines(keepends=True)[-20:]))
+        say(f"all of it is in {log}")
     return Outcome(code, output, seconds)
 
 
