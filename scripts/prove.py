@@ -24,8 +24,9 @@ def arguments(argv):
     parser.add_argument("suite", choices=SUITES)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path)
+    # Where the project is built with its tests; ./run says so.
     parser.add_argument("--build", type=pathlib.Path, required=True,
-                        help="where the project is built with its tests")
+                        help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
