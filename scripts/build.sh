@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Configuring and building; sourced by ../run, which sets ROOT and BUILD.
 
-# The compiler cache is a convenience: nothing here needs one.
+# The compiler cache is a convenience: nothing here needs one. Paths below ROOT
+# count as relative, so that one checkout is served what another compiled.
+export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
 use_ccache() {
-  export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
   printf '%s' "-DCMAKE_CXX_COMPILER_LAUNCHER=$(command -v ccache || true)"
 }
 
