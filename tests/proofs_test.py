@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -95,9 +96,19 @@ class RunTest(unittest.TestCase):
                 os.kill(child, 0)
                 raise KeyboardInterrupt
         process.stdout.close()
-        # Nobody may have collected it yet, but it runs no longer.
-        stat = pathlib.Path(f"/proc/{child}/stat")
-        self.assertTrue(not stat.exists() or " Z " in stat.read_text())
+        # It has been told to end; nobody may have collected it when it has.
+        until = time.monotonic() + 60
+        while runs(child) and time.monotonic() < until:
+            time.sleep(0.01)
+        self.assertFalse(runs(child))
+
+
+def runs(process):
+    try:
+        stat = pathlib.Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return " Z " not in stat
 
 
 class CleanCloneTest(unittest.TestCase):
