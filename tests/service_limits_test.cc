@@ -327,6 +327,8 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(info.blas().config(), "OpenBLAS of the test");
   EXPECT_EQ(info.blas().kernel(), "Kernel");
   EXPECT_FALSE(info.blas().fell_back());
+  EXPECT_TRUE(info.blas().deterministic());
+  EXPECT_EQ(info.blas().not_deterministic_because(), "");
   const v1::Limits& limits = info.limits();
   EXPECT_EQ(limits.max_message_bytes(), 1001);
   EXPECT_EQ(limits.max_result_bytes(), 1002);
