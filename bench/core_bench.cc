@@ -149,6 +149,7 @@ Answer Memory(const Arguments& arguments) {
 
 Answer Error(const Arguments& arguments) {
   const KernelCase kernel(KernelShape::FromName(arguments.at(0)));
+  Check(Pool().Run(kernel.Steps()));
   const Float64Error error =
       ErrorOf(kernel, std::stoll(arguments.at(1)), Pool());
   return {{error.worst, static_cast<double>(error.rows)}, ""};

@@ -54,19 +54,18 @@ double ErrorOfRow(const KernelCase& kernel_case, int64_t row) {
 
 Float64Error ErrorOf(const KernelCase& kernel_case, int64_t max_rows,
                      core::ComputePool& pool) {
-  absl::Status status = pool.Run(kernel_case.Steps());
-  if (!status.ok()) throw std::runtime_error(status.ToString());
   const KernelShape& shape = kernel_case.shape();
   const int64_t all = shape.batch * shape.heads * shape.n;
   int64_t step = (all + max_rows - 1) / max_rows;
   if (step % 2 == 0) ++step;
   const int64_t rows = (all + step - 1) / step;
   std::vector<double> errors(static_cast<size_t>(rows));
-  status = pool.Run({{rows, [&](int64_t task, core::Workspace&) {
-                        errors[static_cast<size_t>(task)] =
-                            ErrorOfRow(kernel_case, task * step);
-                        return absl::OkStatus();
-                      }}});
+  const absl::Status status =
+      pool.Run({{rows, [&](int64_t task, core::Workspace&) {
+                   errors[static_cast<size_t>(task)] =
+                       ErrorOfRow(kernel_case, task * step);
+                   return absl::OkStatus();
+                 }}});
   if (!status.ok()) throw std::runtime_error(status.ToString());
   return {*std::max_element(errors.begin(), errors.end()), rows};
 }

@@ -14,9 +14,10 @@ struct Float64Error {
   int64_t rows = 0;  // that were compared
 };
 
-// Computes the case on `pool` and compares it with loops of its own in double,
-// all rows if there are at most `max_rows`, else that many, evenly spaced with
-// an odd step so that every place of a tile is met.
+// Compares the output that the case holds with loops of its own in double: all
+// rows if there are at most `max_rows`, else about that many, evenly spaced
+// with an odd step so that every place of a tile is met. NaN counts as
+// infinite.
 Float64Error ErrorOf(const KernelCase& kernel_case, int64_t max_rows,
                      core::ComputePool& pool);
 

@@ -38,7 +38,7 @@ class KernelCase {
   const KernelShape& shape() const { return shape_; }
   core::AttentionInputs<float> inputs() const;
   core::AttentionOptions options() const;
-  core::ConstTensor4<float> output() const { return View(output_); }
+  core::Tensor4<float> output() const { return View(output_); }
 
   // The steps of the whole computation, validated.
   core::Computation Steps() const;

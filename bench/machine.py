@@ -1,6 +1,7 @@
 """What this machine is, and what else it was doing."""
 
 import os
+import pathlib
 import platform
 import time
 
@@ -9,7 +10,7 @@ from workers import Process
 
 def description():
     model = "unknown processor"
-    for line in open("/proc/cpuinfo", encoding="utf-8"):
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break
@@ -31,6 +32,23 @@ def _busy_and_stolen():
     return (user + nice + system + interrupts + soft) / ticks, stolen / ticks
 
 
+def _seconds_by_process():
+    """{(process, name): its processor time}, of all that are there."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    seconds = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+        except OSError:  # it has ended
+            continue
+        name = stat[stat.index("(") + 1:stat.rindex(")")]
+        user, system = stat[stat.rindex(")") + 2:].split()[11:13]
+        seconds[int(entry.name), name] = (int(user) + int(system)) / ticks
+    return seconds
+
+
 class Load:
     """Counts, from here on, the processors that other programs took."""
 
@@ -38,6 +56,7 @@ class Load:
         self._start = time.monotonic()
         self._busy, self._stolen = _busy_and_stolen()
         self._own = self._own_seconds()
+        self._processes = _seconds_by_process()
 
     @staticmethod
     def _own_seconds():
@@ -54,4 +73,15 @@ class Load:
             "other_processors": round(max(others, 0) / elapsed, 3),
             "stolen_processors": round((stolen - self._stolen) / elapsed, 3),
             "load_average": round(os.getloadavg()[0], 2),
+            "busiest": self._busiest(elapsed),
         }
+
+    def _busiest(self, elapsed):
+        """Names of others that took most, with the processors they took."""
+        own = {process.pid for process in Process.started} | {os.getpid()}
+        took = sorted((
+            ((seconds - self._processes.get(process, 0)) / elapsed, process[1])
+            for process, seconds in _seconds_by_process().items()
+            if process[0] not in own), reverse=True)
+        return ", ".join(
+            f"{name} {part:.2f}" for part, name in took[:3] if part >= 0.01)

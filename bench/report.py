@@ -1,10 +1,5 @@
 """What was measured, as text, as Markdown and as a plot."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # pylint: disable=wrong-import-position
-
 # Beyond this many processors in use by others a run means little.
 QUIET = 0.1
 
@@ -94,7 +89,8 @@ run's; `others` is how many processors other programs took meanwhile.
   {here['kernel']}, {results['time']}
 - {results['blas']}
 - on average other programs took {load['other_processors']} processors and the
-  host {load['stolen_processors']}, for {load['seconds']:.0f} s
+  host {load['stolen_processors']}, for {load['seconds']:.0f} s; the busiest that
+  were there at the end: {load['busiest'] or 'none'}
 
 {table(results, floors)}
 
@@ -112,6 +108,11 @@ run's; `others` is how many processors other programs took meanwhile.
 
 def draw(results, floors, path):
     """Each row's value as a part of its floor, so that more is better."""
+    # Debian's package; the rest of this file needs none.
+    import matplotlib  # pylint: disable=import-outside-toplevel
+    matplotlib.use("Agg")
+    from matplotlib import pyplot  # pylint: disable=import-outside-toplevel
+
     drawn = [(floor, results["rows"][floor["id"]]) for floor in floors
              if floor["floor"] is not None
              and "value" in results["rows"].get(floor["id"], {})]
@@ -121,7 +122,7 @@ def draw(results, floors, path):
             return value / floor["floor"]
         return floor["floor"] / max(value, floor["floor"] / 100)
 
-    figure, axes = plt.subplots(figsize=(9, 0.6 + 0.34 * max(len(drawn), 1)))
+    figure, axes = pyplot.subplots(figsize=(9, 0.6 + 0.34 * max(len(drawn), 1)))
     for place, (floor, result) in enumerate(drawn):
         value = part(result["value"], floor)
         ends = sorted(part(result[q], floor) for q in ("q1", "q3"))
@@ -142,7 +143,7 @@ def draw(results, floors, path):
     axes.grid(axis="x", alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-    plt.close(figure)
+    pyplot.close(figure)
 
 
 def write(results, floors, path):

@@ -6,9 +6,6 @@ import signal
 import subprocess
 import time
 
-# Of one answer: a round of the slowest contestant is far below it.
-PATIENCE_SECONDS = 600
-
 
 class WorkerError(Exception):
     """A worker refused, or ended."""
@@ -64,6 +61,8 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait()
+        if self._popen.stdout is not None:
+            self._popen.stdout.close()
         self._log.close()
 
 
@@ -85,7 +84,7 @@ class Worker(Process):
             self._popen.stdin.write(line + "\n")
             answer = self._popen.stdout.readline().rstrip("\n")
             self._popen.send_signal(signal.SIGSTOP)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # it has ended
             raise WorkerError(f"{line}: {error}") from error
         if not answer:
             raise WorkerError(f"{line}: it ended; see {self._log_path}")
