@@ -20,7 +20,7 @@ CLIENT = r"attention/(client|status|tensor)\.h"  # as an outside project sees it
 # the code, and its test, which runs it once for each instruction set.
 BLAS_FILES = r"server/core/blas\.cc"
 BLAS_HEADERS = r"cblas.*\.h|.*openblas.*|lapack.*\.h"
-VECTOR_FILES = r"server/core/online_softmax\.cc|tests/online_softmax_test\.cc"
+VECTOR_FILES = r"server/core/strip_kernel\.cc|tests/strip_kernel_test\.cc"
 VECTOR_HEADERS = r"hwy/.*"
 
 # Folder (the longest that fits a file counts) -> what its files may include
@@ -127,8 +127,8 @@ class ArchitectureTest(unittest.TestCase):
     def test_what_is_needed_is_allowed(self):
         for path, include in (
             ("server/core/blas.cc", "<cblas.h>"),
-            ("server/core/online_softmax.cc", '"hwy/highway.h"'),
-            ("tests/online_softmax_test.cc", '"hwy/targets.h"'),
+            ("server/core/strip_kernel.cc", '"hwy/highway.h"'),
+            ("tests/strip_kernel_test.cc", '"hwy/targets.h"'),
             ("server/core/attention.cc", "<vector>"),
             ("server/core/attention.cc", '"absl/status/status.h"'),
             ("server/rpc/serve.cc", '"server/weights/catalog.h"'),
