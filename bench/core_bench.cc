@@ -82,7 +82,7 @@ void Register(const std::string& name, Make make, Run run) {
       name.c_str(),
       [made, make, run](benchmark::State& state) {
         if (*made == nullptr) *made = make();
-        for (auto iteration : state) run(**made);
+        while (state.KeepRunning()) run(**made);
         state.SetItemsProcessed(state.iterations() *
                                 static_cast<int64_t>((*made)->Flops()));
       })
@@ -126,7 +126,7 @@ void Tiny(benchmark::State& state) {
   const Numbers memory = Zeros(12);
   core::AttentionOutputs<float> outputs;
   outputs.output = core::Dense(memory.get(), {1, 1, 6, 2});
-  for (auto iteration : state) {
+  while (state.KeepRunning()) {
     Check(core::Attention(tiny.inputs(), tiny.options(), outputs));
     benchmark::ClobberMemory();
   }

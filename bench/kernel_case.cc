@@ -1,5 +1,6 @@
 #include "bench/kernel_case.h"
 
+#include <cinttypes>
 #include <cstdio>
 #include <stdexcept>
 
@@ -23,17 +24,13 @@ KernelShape KernelShape::FromName(const std::string& name) {
   std::string rest = name;
   shape.causal = TakePrefix("causal_", rest);
   if (TakePrefix("steep_", rest)) shape.input_scale = 6;
-  long long batch = 0, heads = 0, n = 0, head_dim = 0;
   int read = 0;
-  if (std::sscanf(rest.c_str(), "%lldx%lldx%lldx%lld%n", &batch, &heads, &n,
-                  &head_dim, &read) != 4 ||
+  if (std::sscanf(
+          rest.c_str(), "%" SCNd64 "x%" SCNd64 "x%" SCNd64 "x%" SCNd64 "%n",
+          &shape.batch, &shape.heads, &shape.n, &shape.head_dim, &read) != 4 ||
       static_cast<size_t>(read) != rest.size()) {
     throw std::runtime_error("no shape: " + name);
   }
-  shape.batch = batch;
-  shape.heads = heads;
-  shape.n = n;
-  shape.head_dim = head_dim;
   return shape;
 }
 

@@ -77,7 +77,7 @@ void RegisterLayer(const std::shared_ptr<const client::Client>& client,
       absl::StrCat("layer/", n).c_str(),
       [client, n](benchmark::State& state) {
         const v1::ComputeAttentionRequest request = LayerRequest(n);
-        for (auto iteration : state) {
+        while (state.KeepRunning()) {
           benchmark::DoNotOptimize(Value(client->ComputeAttention(request)));
         }
       })
