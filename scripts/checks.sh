@@ -23,6 +23,7 @@ command_format() {
 run_clang_tidy() {
   local quoted
   build_targets tests
+  build_benchmarks
   quoted=$("$PYTHON" -c 'import re, sys; print(re.escape(sys.argv[1]))' "$ROOT")
   run-clang-tidy-14 -quiet -p "$BUILD" -j "$(nproc)" \
     "^$quoted/(bench|client|proto|server|tests)/" 2> "$BUILD/clang-tidy.err" ||
