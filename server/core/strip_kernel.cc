@@ -105,45 +105,82 @@ enum class Read { kRows, kColumns };
 // What a product does to what is in its place.
 enum class Store { kReplaces, kAdds };
 
-// product[m][.] = scale * sum over k of a(m, k) * strip[k][.] for kRows values
-// of m, where a(m, k) is a[m * stride + k] (rows) or a[k * stride + m]
-// (columns). One multiply-add after the other for each element, in the order of
-// k.
-template <typename T, Read kRead, Store kStore, int kRows>
+// Sums that each result of a product is collected in, by turns. A score may be
+// small and its terms large, and two sums round less than one; they cost
+// nothing but results that could be made at once.
+constexpr int SumsOf(Read read) { return read == Read::kRows ? 2 : 1; }
+
+// Results a product makes at once. With their two vectors each, two of the
+// strip and one number they fill the registers: 32 with AVX-512, 16 without.
+constexpr int ResultsOf(Read read) {
+  return (HWY_MAX_BYTES >= 64 ? 14 : 6) / SumsOf(read);
+}
+
+// Row pointers of a matrix that a product reads by rows. Three rows share one:
+// what the processor can address from it, and few enough to stay in registers.
+template <typename T, int kResults>
+struct RowPointers {
+  const T* of[(kResults + 2) / 3];
+};
+
+// results += a(., k) * strip[k][.], into sum number kSum.
+template <Read kRead, int kResults, int kSum, typename T>
+HWY_INLINE void AddTerm(const T* a, const RowPointers<T, kResults>& rows,
+                        int64_t stride, int64_t k, const T* strip, V<T>* low,
+                        V<T>* high) {
+  const Tag<T> d;
+  const Pair<T> b = LoadPair(strip + k * 2 * Lanes<T>());
+  HWY_UNROLL(16)
+  for (int m = 0; m < kResults; ++m) {
+    const auto x =
+        hn::Set(d, kRead == Read::kRows ? rows.of[m / 3][(m % 3) * stride + k]
+                                        : a[k * stride + m]);
+    constexpr int kFirst = kSum * kResults;
+    low[kFirst + m] = hn::MulAdd(x, b.low, low[kFirst + m]);
+    high[kFirst + m] = hn::MulAdd(x, b.high, high[kFirst + m]);
+  }
+}
+
+// product[m][.] = scale * sum over k of a(m, k) * strip[k][.] for kResults
+// values of m, where a(m, k) is a[m * stride + k] (rows) or a[k * stride + m]
+// (columns). The order of the sum is the same for every element.
+template <typename T, Read kRead, Store kStore, int kResults>
 void StripProduct(const T* HWY_RESTRICT a, int64_t stride, int64_t depth,
                   const T* HWY_RESTRICT strip, T scale,
                   T* HWY_RESTRICT product) {
+  constexpr int kSums = SumsOf(kRead);
   const Tag<T> d;
-  const int64_t width = 2 * Lanes<T>();
-  V<T> low[kRows];
-  V<T> high[kRows];
+  V<T> low[kResults * kSums];
+  V<T> high[kResults * kSums];
   HWY_UNROLL(16)
-  for (int m = 0; m < kRows; ++m) low[m] = high[m] = hn::Zero(d);
-  // Three rows share a pointer: what the processor can address from it, and few
-  // enough to stay in registers.
-  const T* base[(kRows + 2) / 3];
-  for (int g = 0; g < (kRows + 2) / 3; ++g) base[g] = a + 3 * g * stride;
-  for (int64_t k = 0; k < depth; ++k) {
-    const Pair<T> b = LoadPair(strip + k * width);
+  for (int i = 0; i < kResults * kSums; ++i) low[i] = high[i] = hn::Zero(d);
+  RowPointers<T, kResults> rows;
+  for (int g = 0; g < (kResults + 2) / 3; ++g) rows.of[g] = a + 3 * g * stride;
+  int64_t k = 0;
+  for (; k + kSums <= depth; k += kSums) {
     if constexpr (kRead == Read::kColumns) {
       // The rows of value may lie far apart; the hardware does not foresee
       // them.
       __builtin_prefetch(a + (k + 24) * stride);
     }
-    HWY_UNROLL(16)
-    for (int m = 0; m < kRows; ++m) {
-      const auto x =
-          hn::Set(d, kRead == Read::kRows ? base[m / 3][(m % 3) * stride + k]
-                                          : a[k * stride + m]);
-      low[m] = hn::MulAdd(x, b.low, low[m]);
-      high[m] = hn::MulAdd(x, b.high, high[m]);
+    AddTerm<kRead, kResults, 0>(a, rows, stride, k, strip, low, high);
+    if constexpr (kSums == 2) {
+      AddTerm<kRead, kResults, 1>(a, rows, stride, k + 1, strip, low, high);
     }
+  }
+  if (k < depth) {
+    AddTerm<kRead, kResults, 0>(a, rows, stride, k, strip, low, high);
   }
   const auto factor = hn::Set(d, scale);
   HWY_UNROLL(16)
-  for (int m = 0; m < kRows; ++m) {
-    T* const to = product + m * width;
-    Pair<T> sum = {hn::Mul(low[m], factor), hn::Mul(high[m], factor)};
+  for (int m = 0; m < kResults; ++m) {
+    T* const to = product + m * 2 * Lanes<T>();
+    Pair<T> sum = {low[m], high[m]};
+    if constexpr (kSums == 2) {
+      sum = {hn::Add(sum.low, low[kResults + m]),
+             hn::Add(sum.high, high[kResults + m])};
+    }
+    sum = {hn::Mul(sum.low, factor), hn::Mul(sum.high, factor)};
     if constexpr (kStore == Store::kAdds) {
       const Pair<T> before = LoadPair(to);
       sum = {hn::Add(before.low, sum.low), hn::Add(before.high, sum.high)};
@@ -151,11 +188,6 @@ void StripProduct(const T* HWY_RESTRICT a, int64_t stride, int64_t depth,
     StorePair(sum, to);
   }
 }
-
-// Rows of a product that are made at once: their two vectors each, two of the
-// strip and one number fill the registers, 32 with AVX-512 and 16 without.
-template <typename T>
-constexpr int kProductRows = HWY_MAX_BYTES >= 64 ? 14 : 6;
 
 template <typename T, Read kRead, Store kStore>
 struct Products {
@@ -166,18 +198,18 @@ struct Products {
       std::integer_sequence<int, kIndex...>) {
     return {&StripProduct<T, kRead, kStore, kIndex + 1>...};
   }
-  // of[m - 1] makes m rows.
+  // of[m - 1] makes m results.
   static constexpr auto of =
-      Table(std::make_integer_sequence<int, kProductRows<T>>());
+      Table(std::make_integer_sequence<int, ResultsOf(kRead)>());
 };
 
-// The same for any number of rows.
+// The same for any number of results.
 template <typename T, Read kRead, Store kStore>
-void Multiply(const T* a, int64_t stride, int64_t rows, int64_t depth,
+void Multiply(const T* a, int64_t stride, int64_t results, int64_t depth,
               const T* strip, T scale, T* product) {
-  constexpr int64_t kMost = kProductRows<T>;
-  for (int64_t m = 0; m < rows; m += kMost) {
-    const int64_t now = std::min(kMost, rows - m);
+  constexpr int64_t kMost = ResultsOf(kRead);
+  for (int64_t m = 0; m < results; m += kMost) {
+    const int64_t now = std::min(kMost, results - m);
     Products<T, kRead, kStore>::of[static_cast<size_t>(now - 1)](
         a + m * (kRead == Read::kRows ? stride : 1), stride, depth, strip,
         scale, product + m * 2 * Lanes<T>());
