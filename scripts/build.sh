@@ -1,25 +1,21 @@
 # shellcheck shell=bash
 # Configuring and building; sourced by ../run, which sets ROOT and BUILD.
 
-# The compiler cache is a convenience: nothing here needs one.
+# The compiler cache is a convenience: nothing here needs one. Paths below ROOT
+# count as relative, so that one checkout is served what another compiled.
+export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
 use_ccache() {
-  export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
   printf '%s' "-DCMAKE_CXX_COMPILER_LAUNCHER=$(command -v ccache || true)"
 }
 
-CONFIGURE_WITH=()
+# Of CMakePresets.json, which says how each is compiled.
+PRESET=release
 
 # Builds from here on are made by clang with sanitizers, in a directory of their
 # own. g++ needs more than twice as long for a unit with generated service code.
 use_sanitizers() {
   BUILD=$ROOT/build/sanitize
-  CONFIGURE_WITH=(
-    -DCMAKE_BUILD_TYPE=Debug
-    -DCMAKE_C_COMPILER=clang-14
-    -DCMAKE_CXX_COMPILER=clang++-14
-    '-DCMAKE_CXX_FLAGS=-O1 -gline-tables-only'
-    '-DATTENTION_SANITIZE=address,undefined'
-  )
+  PRESET=sanitize
   export UBSAN_OPTIONS=print_stacktrace=1
 }
 
@@ -35,9 +31,8 @@ configure() {
   say "configuring $BUILD"
   mkdir -p "$BUILD"
   log=$BUILD/configure.log
-  if ! cmake -S "$ROOT" -B "$BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-    -DATTENTION_TESTS="$tests" "$(use_ccache)" "${CONFIGURE_WITH[@]}" \
-    > "$log" 2>&1; then
+  if ! cmake -S "$ROOT" -B "$BUILD" --preset "$PRESET" \
+    -DATTENTION_TESTS="$tests" "$(use_ccache)" > "$log" 2>&1; then
     cat "$log" >&2
     die "cmake could not configure $BUILD"
   fi

@@ -25,6 +25,7 @@ command_format() {
 run_clang_tidy() {
   local quoted log
   build_targets tests
+  build_benchmarks
   quoted=$("$PYTHON" -c 'import re, sys; print(re.escape(sys.argv[1]))' "$ROOT")
   log=$BUILD/clang-tidy.log
   if ! run-clang-tidy-14 -quiet -p "$BUILD" -j "$(nproc)" \

@@ -15,6 +15,9 @@ struct BlasReport {
   std::string kernel;
   // Why the kernel that the library chose is not in use; empty if it is.
   std::string fell_back_because;
+  // Why the same product may have other bits when it is computed again; empty
+  // if it has not.
+  std::string not_deterministic_because;
 };
 
 // The self-test, if that is what this process was started for: runs it and

@@ -49,8 +49,13 @@ int Serve(const StopSignals& signals, const Config& config,
     spdlog::warn("OpenBLAS failed its self-test and now runs kernel {}: {}",
                  blas.kernel, blas.fell_back_because);
   }
+  if (!blas.not_deterministic_because.empty()) {
+    spdlog::warn("results may differ in their last bits: {}",
+                 blas.not_deterministic_because);
+  }
   const rpc::ServerFacts facts{kVersion, blas.config, blas.kernel,
-                               !blas.fell_back_because.empty()};
+                               !blas.fell_back_because.empty(),
+                               blas.not_deterministic_because};
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(config, facts);
   if (!server.ok()) return Fail(server.status());
   PortFile port_file(config.port_file);

@@ -20,7 +20,7 @@ CLIENT = r"attention/(client|status|tensor)\.h"  # as an outside project sees it
 # the code, and its test, which runs it once for each instruction set.
 BLAS_FILES = r"server/core/blas\.cc"
 BLAS_HEADERS = r"cblas.*\.h|.*openblas.*|lapack.*\.h"
-VECTOR_FILES = r"server/core/online_softmax\.cc|tests/online_softmax_test\.cc"
+VECTOR_FILES = r"server/core/strip_kernel\.cc|tests/strip_kernel_test\.cc"
 VECTOR_HEADERS = r"hwy/.*"
 
 # Folder (the longest that fits a file counts) -> what its files may include
@@ -39,6 +39,9 @@ ALLOWED = {
     "client":
         rf"client/.*|{CLIENT}|proto/.*|{PROTOBUF}|{GRPC}|CLI/.*|nlohmann/.*"
         r"|openssl/.*",
+    # Measures the core from inside and the service from outside.
+    "bench":
+        rf"bench/.*|benchmark/.*|server/core/.*|{CLIENT}|{PROTOBUF}|{GRPC}",
 }
 
 # What a test's oracle may see: nothing it is compared with.
@@ -109,6 +112,9 @@ class ArchitectureTest(unittest.TestCase):
             "server/main.cc": ['"client/cpp/client.h"', "<openblas/cblas.h>"],
             "proto/codec.cc": ['"server/core/tensor.h"', '"client/cpp/client.h"'],
             "client/cpp/client.cc": ['"server/core/tensor.h"'],
+            "bench/core_bench.cc": ["<cblas.h>", '"server/rpc/serve.h"',
+                                    '"client/cpp/grpc_status.h"'],
+            "server/core/layer.cc": ['"bench/layer_case.h"'],
             "tests/reference_attention.cc": ['"server/core/attention.h"'],
             "tests/attention_test.cc": ["<cblas.h>", '"hwy/highway.h"'],
         }
@@ -121,14 +127,16 @@ class ArchitectureTest(unittest.TestCase):
     def test_what_is_needed_is_allowed(self):
         for path, include in (
             ("server/core/blas.cc", "<cblas.h>"),
-            ("server/core/online_softmax.cc", '"hwy/highway.h"'),
-            ("tests/online_softmax_test.cc", '"hwy/targets.h"'),
+            ("server/core/strip_kernel.cc", '"hwy/highway.h"'),
+            ("tests/strip_kernel_test.cc", '"hwy/targets.h"'),
             ("server/core/attention.cc", "<vector>"),
             ("server/core/attention.cc", '"absl/status/status.h"'),
             ("server/rpc/serve.cc", '"server/weights/catalog.h"'),
             ("client/cpp/client.cc", '"proto/codec.h"'),
             ("tests/reference_attention.cc", "<cmath>"),
             ("tests/attention_test.cc", '"server/core/attention.h"'),
+            ("bench/core_bench.cc", "<benchmark/benchmark.h>"),
+            ("bench/core_bench.cc", '"server/core/attention.h"'),
         ):
             with self.subTest(path=path, include=include):
                 self.assertEqual(violations(path, f"#include {include}\n"), [])

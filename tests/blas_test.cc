@@ -1,15 +1,22 @@
 #include "server/core/blas.h"
 
+#include <iostream>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/core/blas_self_test.h"
 
 namespace attention::core {
 namespace {
 
 TEST(BlasTest, MultipliesEveryKernelEdgeRight) {
   const absl::Status status = BlasSelfTest();
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST(BlasTest, RepeatsItsBits) {
+  const absl::Status status = BlasRepeatTest();
   EXPECT_TRUE(status.ok()) << status;
 }
 
@@ -20,6 +27,7 @@ TEST(BlasTest, TheThreadSafeFlavourIsLoaded) {
 
 TEST(BlasTest, NamesItsKernel) {
   EXPECT_FALSE(BlasKernel().empty());
+  std::cout << "kernel " << BlasKernel() << "\n";
   EXPECT_THAT(BlasConfig(), testing::HasSubstr("OpenBLAS"));
 }
 

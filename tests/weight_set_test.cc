@@ -328,6 +328,7 @@ TEST(WeightSet, ManyThreadsPrepareTheOtherTypeOnce) {
   const auto version = Make(AllDifferent(kInOut));
   std::vector<const double*> weights(8);
   std::vector<std::thread> threads;
+  threads.reserve(weights.size());
   for (const double*& weight : weights) {
     threads.emplace_back(
         [&] { weight = (*version)->As<double>()->query.weight; });

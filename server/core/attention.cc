@@ -59,11 +59,13 @@ Computation AttentionSteps(const AttentionInputs<T>& inputs,
                                : problem->num_heads;
   return {
       {problem->batch * heads * tiles, [=](int64_t task, Workspace& workspace) {
-         // Under a causal mask the last rows take longest: they go first.
-         const int64_t turn = task / heads % tiles;
+         // The tiles of a head follow each other, so that its keys and values
+         // stay in the cache. Under a causal mask the last rows take longest:
+         // they go first.
+         const int64_t turn = task % tiles;
          const int64_t tile = problem->options.causal ? tiles - 1 - turn : turn;
-         const int64_t batch = task / heads / tiles;
-         const int64_t head = task % heads;
+         const int64_t head = task / tiles % heads;
+         const int64_t batch = task / tiles / heads;
          const int64_t first_row = tile * tile_rows;
          const int64_t rows =
              std::min(tile_rows, problem->query_len - first_row);

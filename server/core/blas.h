@@ -35,11 +35,6 @@ std::string BlasKernel();
 // wrong results when several threads call it, the OpenMP one hangs.
 absl::Status CheckBlasFlavour();
 
-// Compares Gemm with plain loops over a table of shapes that meets every kernel
-// edge; INTERNAL naming the shape on a mismatch. May crash if the library is
-// broken for this processor: run it in a child process.
-absl::Status BlasSelfTest();
-
 }  // namespace attention::core
 
 #endif  // SERVER_CORE_BLAS_H_

@@ -1,5 +1,6 @@
 #include "server/core/layer.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -77,23 +78,27 @@ Tensor4<T> SplitHeads(const Tensor4<T>& rows, std::array<int64_t, 4> shape) {
           {rows.stride[kBatch], shape[kColumn], rows.stride[kRow], 1}};
 }
 
-// Projected tensors, heads side by side; uninitialised until a step fills them.
+// Projected tensors, head by head as attention reads them, and the context,
+// heads side by side as the output projection does. Uninitialised until a step
+// fills them.
 template <typename T>
 class Intermediates {
  public:
   Intermediates(const LayerShape& shape, bool with_context)
-      : query(Allocate(shape.query())),
-        key(Allocate(shape.key())),
-        value(Allocate(shape.value())),
-        context(with_context ? Allocate(shape.context()) : Tensor4<T>{}) {}
+      : query(Dense(Allocate(shape.query()), shape.query())),
+        key(Dense(Allocate(shape.key()), shape.key())),
+        value(Dense(Allocate(shape.value()), shape.value())),
+        context(with_context ? HeadsSideBySide(Allocate(shape.context()),
+                                               shape.context())
+                             : Tensor4<T>{}) {}
 
   std::vector<std::unique_ptr<T[]>> memory;
   const Tensor4<T> query, key, value, context;
 
  private:
-  Tensor4<T> Allocate(const std::array<int64_t, 4>& shape) {
+  T* Allocate(const std::array<int64_t, 4>& shape) {
     memory.emplace_back(new T[static_cast<size_t>(Elements(shape))]);
-    return HeadsSideBySide(memory.back().get(), shape);
+    return memory.back().get();
   }
 };
 
@@ -172,15 +177,13 @@ Computation LayerSteps(const LayerWeights<T>& weights,
                                   : SplitHeads(outputs.output, shape.context());
 
   Computation steps;
-  steps.push_back(Together(
-      {ProjectionStep<T>(inputs.query, weights.query,
-                         SideBySideRows(between->query), {},
-                         "query projection"),
-       ProjectionStep<T>(inputs.key, weights.key, SideBySideRows(between->key),
-                         kv_rows, "key projection"),
-       ProjectionStep<T>(inputs.value, weights.value,
-                         SideBySideRows(between->value), kv_rows,
-                         "value projection")}));
+  steps.push_back(
+      Together({ProjectionStep<T>(inputs.query, weights.query, between->query,
+                                  {}, "query projection"),
+                ProjectionStep<T>(inputs.key, weights.key, between->key,
+                                  kv_rows, "key projection"),
+                ProjectionStep<T>(inputs.value, weights.value, between->value,
+                                  kv_rows, "value projection")}));
   for (Step& step : AttentionSteps(projected, options, context)) {
     steps.push_back(std::move(step));
   }
@@ -209,6 +212,18 @@ int64_t LayerBytes(const LayerWeights<T>& weights, int64_t batch,
     elements = SaturatingAdd(elements, Elements(shape.context()));
   }
   return SaturatingMultiply(elements, int64_t{sizeof(T)});
+}
+
+template <typename T>
+int64_t LayerWorkspaceBytes(const LayerWeights<T>& weights, int64_t batch,
+                            int64_t query_len, int64_t kv_len) {
+  const LayerShape shape = ShapeOf(weights, batch, query_len, kv_len);
+  return std::max({AttentionWorkspaceBytes<T>(
+                       {batch, shape.num_heads, shape.num_kv_heads, query_len,
+                        kv_len, shape.head_dim, shape.value_dim}),
+                   ProjectionWorkspaceBytes<T>(query_len, weights.query.out),
+                   ProjectionWorkspaceBytes<T>(kv_len, weights.key.out),
+                   ProjectionWorkspaceBytes<T>(kv_len, weights.value.out)});
 }
 
 template <typename T>
@@ -251,6 +266,10 @@ template int64_t LayerBytes<float>(const LayerWeights<float>&, int64_t, int64_t,
                                    int64_t);
 template int64_t LayerBytes<double>(const LayerWeights<double>&, int64_t,
                                     int64_t, int64_t);
+template int64_t LayerWorkspaceBytes<float>(const LayerWeights<float>&, int64_t,
+                                            int64_t, int64_t);
+template int64_t LayerWorkspaceBytes<double>(const LayerWeights<double>&,
+                                             int64_t, int64_t, int64_t);
 template int64_t LayerMultiplyAdds<float>(const LayerWeights<float>&, int64_t,
                                           int64_t, int64_t);
 template int64_t LayerMultiplyAdds<double>(const LayerWeights<double>&, int64_t,

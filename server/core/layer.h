@@ -51,6 +51,11 @@ template <typename T>
 int64_t LayerBytes(const LayerWeights<T>& weights, int64_t batch,
                    int64_t query_len, int64_t kv_len);
 
+// Bytes of Workspace one task of LayerSteps takes; saturating.
+template <typename T>
+int64_t LayerWorkspaceBytes(const LayerWeights<T>& weights, int64_t batch,
+                            int64_t query_len, int64_t kv_len);
+
 // Multiply-adds of projections and attention, every position counted;
 // saturating.
 template <typename T>

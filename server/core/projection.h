@@ -28,17 +28,23 @@ struct Projection {
 
 // output = input * weight + bias, row by row.
 //
-// input is [batch, 1, rows, in], output [batch, 1, rows, out]. Of batch item b
-// only the first row_counts[b] rows are read and written, all if row_counts is
-// empty. A result that overflows T ends with INVALID_ARGUMENT naming `name`
-// (such as "query projection") and the index. Bits of a row depend on its place
-// in its item, not on the batch.
+// input is [batch, 1, rows, in], output [batch, heads, rows, out / heads]: head
+// h is columns h * out / heads and on. Of batch item b only the first
+// row_counts[b] rows are read and written, all if row_counts is empty. A result
+// that overflows T ends with INVALID_ARGUMENT naming `name` (such as "query
+// projection") and the index. Bits of a row depend on its place in its item,
+// not on the batch.
 //
 // REQUIRES: finite elements; no aliasing; views outlive the step.
 template <typename T>
 Step ProjectionStep(ConstTensor4<T> input, const Projection<T>& projection,
                     Tensor4<T> output, std::vector<int64_t> row_counts,
                     std::string name);
+
+// Bytes of Workspace one task of ProjectionStep<T> takes, where there is more
+// than one head.
+template <typename T>
+int64_t ProjectionWorkspaceBytes(int64_t rows, int64_t out);
 
 }  // namespace attention::core
 

@@ -1,5 +1,6 @@
 #include "server/core/softmax.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -14,10 +15,15 @@ void Softcap(T softcap, int64_t count, T* scores) {
 
 template <typename T>
 int64_t FirstNonFinite(const T* scores, int64_t count) {
+  // Without an early exit, so that it vectorises.
+  bool finite = true;
   for (int64_t j = 0; j < count; ++j) {
-    if (!std::isfinite(scores[j])) return j;
+    finite &= std::abs(scores[j]) <= std::numeric_limits<T>::max();
   }
-  return kNowhere;
+  if (finite) return kNowhere;
+  const T* const found = std::find_if(
+      scores, scores + count, [](T score) { return !std::isfinite(score); });
+  return found - scores;
 }
 
 template <typename T>

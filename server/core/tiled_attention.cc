@@ -4,24 +4,32 @@
 #include <cmath>
 #include <limits>
 
-#include "server/core/blas.h"
 #include "server/core/cost.h"
 #include "server/core/dropout.h"
-#include "server/core/online_softmax.h"
+#include "server/core/strip_kernel.h"
 #include "server/core/whole_row_attention.h"
 
 namespace attention::core {
 namespace {
 
-// Stacked rows and keys of a tile: a tile of scores, the rows of query and
-// output it belongs to, and the key and value rows it meets stay within a
-// second-level cache of 1 MiB at head_dim 64, and OpenBLAS is near its full
-// speed on products of these shapes.
-constexpr int64_t kStackedRows = 256;
+// Stacked rows of a tile, in strips. The strips take turns with each block of
+// keys, which stays in the second-level cache meanwhile.
+constexpr int64_t kStackedRows = 128;
+// Keys of a block: its scores, a strip wide, stay close to the processor, and
+// the maximum of a row is moved on seldom.
 constexpr int64_t kKeys = 512;
+// A strip's part of a block begins at a multiple of this, since keys are summed
+// in pairs.
+constexpr int64_t kKeyStep = 8;
+
+template <typename T>
+int64_t StripCount(int64_t stacked_rows) {
+  return (stacked_rows + StripRows<T>() - 1) / StripRows<T>();
+}
 
 // One tile at work. Stacked row r is query row first_row + r / group_size of
-// head kv_head * group_size + r % group_size.
+// head kv_head * group_size + r % group_size. The last strip repeats the last
+// row in the lanes it has left.
 template <typename T>
 class Tile {
  public:
@@ -32,27 +40,48 @@ class Tile {
         kv_head_(kv_head),
         first_row_(first_row),
         rows_(rows * problem.group_size),
-        query_(workspace.Allocate<T>(rows_ * problem.head_dim)),
-        output_(workspace.Allocate<T>(rows_ * problem.value_dim)),
-        scores_(workspace.Allocate<T>(rows_ * PaddedColumns(kKeys))),
-        states_(workspace.Allocate<RowState<T>>(rows_)),
-        visible_(workspace.Allocate<KeyRange>(rows_)) {}
+        strip_rows_(StripRows<T>()),
+        strips_(StripCount<T>(rows_)),
+        query_(workspace.Allocate<T>(strips_ * strip_rows_ * problem.head_dim)),
+        output_(
+            workspace.Allocate<T>(strips_ * strip_rows_ * problem.value_dim)),
+        max_(workspace.Allocate<T>(strips_ * strip_rows_)),
+        sum_(workspace.Allocate<double>(strips_ * strip_rows_)),
+        scores_(workspace.Allocate<T>(kKeys * strip_rows_)),
+        added_(workspace.Allocate<T>(HasAdded() ? kKeys * strip_rows_ : 0)),
+        kept_(workspace.Allocate<T>(
+            problem.options.dropout ? kKeys * strip_rows_ : 0)),
+        visible_begin_(workspace.Allocate<T>(strip_rows_)),
+        visible_end_(workspace.Allocate<T>(strip_rows_)),
+        row_of_block_(workspace.Allocate<T>(kKeys)),
+        inputs_(workspace.Allocate<const T*>(strip_rows_)),
+        outputs_(workspace.Allocate<T*>(strip_rows_)) {}
 
   // False if a number on the way leaves the range of T.
   bool Compute() {
-    PackQuery();
-    std::fill_n(output_, rows_ * problem_.value_dim, T{0});
-    std::fill_n(states_, rows_,
-                RowState<T>{-std::numeric_limits<T>::infinity(), 0, false});
+    Start();
     const KeyRange keys =
         problem_.Visible(batch_, first_row_, rows_ / problem_.group_size);
-    for (int64_t begin = keys.begin; begin < keys.end; begin += kKeys) {
-      if (!AddKeys({begin, std::min(begin + kKeys, keys.end)})) return false;
+    // Blocks begin at the same keys whatever the tile, so that the bits of a
+    // row do not depend on its neighbours.
+    for (int64_t begin = keys.begin / kKeys * kKeys; begin < keys.end;
+         begin += kKeys) {
+      for (int64_t strip = 0; strip < strips_; ++strip) {
+        if (!AddKeys(strip, {begin, begin + kKeys})) return false;
+      }
     }
     return Finish();
   }
 
  private:
+  bool HasAdded() const {
+    return problem_.inputs.attend_mask || problem_.inputs.bias;
+  }
+
+  // The stacked row in a lane.
+  int64_t Stacked(int64_t strip, int64_t lane) const {
+    return std::min(strip * strip_rows_ + lane, rows_ - 1);
+  }
   int64_t Row(int64_t stacked) const {
     return first_row_ + stacked / problem_.group_size;
   }
@@ -60,88 +89,129 @@ class Tile {
     return kv_head_ * problem_.group_size + stacked % problem_.group_size;
   }
 
-  void PackQuery() {
-    for (int64_t r = 0; r < rows_; ++r) {
-      std::copy_n(problem_.inputs.query.Row(batch_, Head(r), Row(r)),
-                  problem_.head_dim, query_ + r * problem_.head_dim);
-    }
+  Strip<T> StripAt(int64_t strip) const {
+    const int64_t first = strip * strip_rows_;
+    return {query_ + first * problem_.head_dim,
+            output_ + first * problem_.value_dim, max_ + first, sum_ + first};
   }
 
-  // Folds the keys of one tile into states and output.
-  bool AddKeys(KeyRange keys) {
-    const int64_t count = keys.size();
-    const int64_t stride = PaddedColumns(count);
+  void Start() {
+    for (int64_t strip = 0; strip < strips_; ++strip) {
+      for (int64_t lane = 0; lane < strip_rows_; ++lane) {
+        const int64_t row = Stacked(strip, lane);
+        inputs_[lane] = problem_.inputs.query.Row(batch_, Head(row), Row(row));
+      }
+      PackStrip(inputs_, problem_.head_dim,
+                query_ + strip * strip_rows_ * problem_.head_dim);
+    }
+    const int64_t lanes = strips_ * strip_rows_;
+    std::fill_n(max_, lanes, -std::numeric_limits<T>::infinity());
+    std::fill_n(sum_, lanes, 0.0);
+  }
+
+  // Folds what a strip sees of a block of keys into it.
+  bool AddKeys(int64_t strip, KeyRange block) {
+    const int64_t first = Row(Stacked(strip, 0));
+    const int64_t last = Row(Stacked(strip, strip_rows_ - 1));
+    KeyRange keys = problem_.Visible(batch_, first, last - first + 1);
+    keys.begin = std::max(keys.begin / kKeyStep * kKeyStep, block.begin);
+    keys.end = std::min(keys.end, block.end);
+    if (keys.size() <= 0) return true;
+
     const auto& key = problem_.inputs.key;
     const auto& value = problem_.inputs.value;
-    Gemm(Transpose::kNo, Transpose::kYes, rows_, count, problem_.head_dim,
-         problem_.softmax_scale, query_, problem_.head_dim,
-         key.Row(batch_, kv_head_, keys.begin), key.stride[kRow], T{0}, scores_,
-         stride);
-    bool prepared = false;
-    for (int64_t r = 0; r < rows_; ++r) {
-      KeyRange& visible = visible_[r];
-      visible = problem_.Visible(batch_, Row(r), 1);
-      visible.begin = std::clamp(visible.begin - keys.begin, int64_t{0}, count);
-      visible.end = std::clamp(visible.end - keys.begin, int64_t{0}, count);
-      const RowOptions<T> options = OptionsOf(r, keys.begin + visible.begin);
-      if (!options.any() || visible.size() <= 0) continue;
-      prepared = true;
-      if (!PrepareRow(options, visible.size(),
-                      scores_ + r * stride + visible.begin, states_[r].live)) {
-        return false;
-      }
-    }
-    if (!OnlineSoftmax(rows_, count, prepared, scores_, stride, visible_,
-                       states_, output_, problem_.value_dim)) {
-      return false;
+    KeyBlock<T> part;
+    part.key = key.Row(batch_, kv_head_, keys.begin);
+    part.value = value.Row(batch_, kv_head_, keys.begin);
+    part.key_stride = key.stride[kRow];
+    part.value_stride = value.stride[kRow];
+    part.count = keys.size();
+    part.head_dim = problem_.head_dim;
+    part.value_dim = problem_.value_dim;
+    part.scale = problem_.softmax_scale;
+    part.softcap = static_cast<T>(problem_.options.softcap.value_or(0));
+    part.scores = scores_;
+    FindVisible(strip, keys, part);
+    if (HasAdded()) {
+      FindAdded(strip, keys);
+      part.added = added_;
     }
     if (problem_.options.dropout) {
-      for (int64_t r = 0; r < rows_; ++r) {
-        DropRow(*problem_.options.dropout, batch_, Head(r), Row(r), keys.begin,
-                count, scores_ + r * stride);
-      }
+      FindKept(strip, keys);
+      part.kept = kept_;
     }
-    // Adds to the zeros of Compute: OpenBLAS's own way of clearing is slower.
-    Gemm(Transpose::kNo, Transpose::kNo, rows_, problem_.value_dim, count, T{1},
-         scores_, stride, value.Row(batch_, kv_head_, keys.begin),
-         value.stride[kRow], T{1}, output_, problem_.value_dim);
-    return true;
+    return FoldBlock(part, StripAt(strip));
   }
 
-  RowOptions<T> OptionsOf(int64_t stacked, int64_t first_key) const {
-    RowOptions<T> options;
-    if (problem_.options.softcap) {
-      options.softcap = static_cast<T>(*problem_.options.softcap);
+  void FindVisible(int64_t strip, KeyRange keys, KeyBlock<T>& part) {
+    part.visible_begin = visible_begin_;
+    part.visible_end = visible_end_;
+    part.all_end = part.count;
+    for (int64_t lane = 0; lane < strip_rows_; ++lane) {
+      const KeyRange visible =
+          problem_.Visible(batch_, Row(Stacked(strip, lane)), 1);
+      const int64_t begin =
+          std::clamp(visible.begin - keys.begin, int64_t{0}, part.count);
+      const int64_t end =
+          std::clamp(visible.end - keys.begin, begin, part.count);
+      visible_begin_[lane] = static_cast<T>(begin);
+      visible_end_[lane] = static_cast<T>(end);
+      part.all_begin = std::max(part.all_begin, begin);
+      part.all_end = std::min(part.all_end, end);
     }
-    if (const auto& mask = problem_.inputs.attend_mask) {
-      options.attend_mask =
-          &mask.At(batch_, Head(stacked), Row(stacked), first_key);
-      options.attend_mask_stride = mask.stride[kColumn];
+    part.all_end = std::max(part.all_begin, part.all_end);
+  }
+
+  // Bias, and -inf where attend_mask is false.
+  void FindAdded(int64_t strip, KeyRange keys) {
+    const auto& mask = problem_.inputs.attend_mask;
+    const auto& bias = problem_.inputs.bias;
+    for (int64_t lane = 0; lane < strip_rows_; ++lane) {
+      const int64_t row = Stacked(strip, lane);
+      T* const added = added_ + lane;
+      for (int64_t j = 0; j < keys.size(); ++j) {
+        added[j * strip_rows_] =
+            bias ? bias.At(batch_, Head(row), Row(row), keys.begin + j) : T{0};
+      }
+      for (int64_t j = 0; mask && j < keys.size(); ++j) {
+        if (mask.At(batch_, Head(row), Row(row), keys.begin + j) == 0) {
+          added[j * strip_rows_] = -std::numeric_limits<T>::infinity();
+        }
+      }
     }
-    if (const auto& bias = problem_.inputs.bias) {
-      options.bias = &bias.At(batch_, Head(stacked), Row(stacked), first_key);
-      options.bias_stride = bias.stride[kColumn];
+  }
+
+  // What dropout multiplies each attention weight by.
+  void FindKept(int64_t strip, KeyRange keys) {
+    for (int64_t lane = 0; lane < strip_rows_; ++lane) {
+      const int64_t row = Stacked(strip, lane);
+      std::fill_n(row_of_block_, keys.size(), T{1});
+      DropRow(*problem_.options.dropout, batch_, Head(row), Row(row),
+              keys.begin, keys.size(), row_of_block_);
+      for (int64_t j = 0; j < keys.size(); ++j) {
+        kept_[j * strip_rows_ + lane] = row_of_block_[j];
+      }
     }
-    return options;
   }
 
   // Divides by the sums and writes what was asked for.
   bool Finish() {
     const auto& outputs = problem_.outputs;
-    for (int64_t r = 0; r < rows_; ++r) {
-      const RowState<T>& state = states_[r];
-      // Attended, yet every biased score fell to -inf.
-      if (state.live && !std::isfinite(state.max)) return false;
-      const T divisor = state.live ? static_cast<T>(state.sum) : T{1};
-      if (!Normalize(divisor, problem_.value_dim,
-                     output_ + r * problem_.value_dim,
-                     outputs.output.Row(batch_, Head(r), Row(r)))) {
-        return false;
+    for (int64_t strip = 0; strip < strips_; ++strip) {
+      const Strip<T> state = StripAt(strip);
+      const int64_t count = std::min(strip_rows_, rows_ - strip * strip_rows_);
+      for (int64_t lane = 0; lane < count; ++lane) {
+        const int64_t row = Stacked(strip, lane);
+        outputs_[lane] = outputs.output.Row(batch_, Head(row), Row(row));
+        if (outputs.lse) {
+          // -inf + log(0) = -inf for a dead row; finite wherever max is.
+          outputs.lse.At(batch_, Head(row), Row(row), 0) =
+              static_cast<T>(static_cast<double>(state.max[lane]) +
+                             std::log(state.sum[lane] / kWeightScale<T>));
+        }
       }
-      if (outputs.lse) {
-        // -inf + log(0) = -inf for a dead row; finite wherever max is.
-        outputs.lse.At(batch_, Head(r), Row(r), 0) = static_cast<T>(
-            static_cast<double>(state.max) + std::log(state.sum));
+      if (!FinishStrip(state, problem_.value_dim, count, outputs_)) {
+        return false;
       }
     }
     return true;
@@ -151,12 +221,21 @@ class Tile {
   const int64_t batch_;
   const int64_t kv_head_;
   const int64_t first_row_;
-  const int64_t rows_;         // stacked
-  T* const query_;             // [rows_, head_dim]
-  T* const output_;            // [rows_, value_dim]
-  T* const scores_;            // [rows_, padded keys of a tile]
-  RowState<T>* const states_;  // [rows_]
-  KeyRange* const visible_;    // [rows_], columns of the present tile
+  const int64_t rows_;        // stacked
+  const int64_t strip_rows_;  // lanes
+  const int64_t strips_;
+  T* const query_;          // of all strips
+  T* const output_;         // of all strips
+  T* const max_;            // of all strips
+  double* const sum_;       // of all strips
+  T* const scores_;         // [kKeys, lanes]
+  T* const added_;          // [kKeys, lanes], if any is needed
+  T* const kept_;           // [kKeys, lanes], if any is needed
+  T* const visible_begin_;  // [lanes]
+  T* const visible_end_;    // [lanes]
+  T* const row_of_block_;   // [kKeys]
+  const T** const inputs_;  // [lanes]
+  T** const outputs_;       // [lanes]
 };
 
 }  // namespace
@@ -185,13 +264,18 @@ absl::Status TiledAttention(const AttentionProblem<T>& problem, int64_t batch,
 template <typename T>
 int64_t TiledWorkspaceBytes(int64_t query_len, int64_t group_size,
                             int64_t head_dim, int64_t value_dim) {
-  const int64_t rows =
+  const int64_t stacked =
       SaturatingMultiply(TiledQueryRows(query_len, group_size), group_size);
-  const int64_t elements =
-      SaturatingAdd(SaturatingAdd(head_dim, value_dim), PaddedColumns(kKeys));
-  return SaturatingMultiply(
-      rows, SaturatingAdd(SaturatingMultiply(elements, int64_t{sizeof(T)}),
-                          int64_t{sizeof(RowState<T>) + sizeof(KeyRange)}));
+  const int64_t lanes =
+      SaturatingMultiply(StripCount<T>(stacked), StripRows<T>());
+  const int64_t of_strips = SaturatingMultiply(
+      lanes,
+      SaturatingAdd(SaturatingMultiply(SaturatingAdd(head_dim, value_dim) + 1,
+                                       int64_t{sizeof(T)}),
+                    int64_t{sizeof(double)}));
+  // Scores, what is added to them and what is kept of them, and the rest.
+  const int64_t of_block = (3 * kKeys + 8) * StripRows<T>() + kKeys;
+  return SaturatingAdd(of_strips, of_block * int64_t{sizeof(T)});
 }
 
 template absl::Status TiledAttention<float>(const AttentionProblem<float>&,

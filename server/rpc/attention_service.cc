@@ -49,6 +49,10 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   reply.mutable_blas()->set_config(backend.facts.blas_config);
   reply.mutable_blas()->set_kernel(backend.facts.blas_kernel);
   reply.mutable_blas()->set_fell_back(backend.facts.blas_fell_back);
+  reply.mutable_blas()->set_deterministic(
+      backend.facts.not_deterministic_because.empty());
+  reply.mutable_blas()->set_not_deterministic_because(
+      backend.facts.not_deterministic_because);
   reply.set_compute_threads(backend.compute.threads());
   v1::Limits& limits = *reply.mutable_limits();
   limits.set_max_message_bytes(backend.limits.max_message_bytes);

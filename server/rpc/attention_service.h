@@ -20,6 +20,7 @@ struct ServerFacts {
   std::string blas_config;
   std::string blas_kernel;
   bool blas_fell_back = false;
+  std::string not_deterministic_because;  // empty if it is
 };
 
 // What the handlers work with; everything outlives the service.

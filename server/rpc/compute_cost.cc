@@ -82,18 +82,21 @@ ComputeCost CostOf(const ComputeRequest& request,
   ComputeCost cost;
   AddReply<T>(request, cost);
   AddInputs<T>(request, cost);
-  cost.workspace_bytes = SaturatingAdd(
-      cost.workspace_bytes,
-      SaturatingMultiply(core::AttentionWorkspaceBytes<T>(shape), threads));
+  int64_t bytes_per_thread = 0;
   if (layer == nullptr) {
+    bytes_per_thread = core::AttentionWorkspaceBytes<T>(shape);
     cost.multiply_adds = core::AttentionMultiplyAdds(shape);
   } else {
+    bytes_per_thread = core::LayerWorkspaceBytes(*layer, shape.batch,
+                                                 shape.query_len, shape.kv_len);
     cost.workspace_bytes = SaturatingAdd(
         cost.workspace_bytes,
         core::LayerBytes(*layer, shape.batch, shape.query_len, shape.kv_len));
     cost.multiply_adds = core::LayerMultiplyAdds(*layer, shape.batch,
                                                  shape.query_len, shape.kv_len);
   }
+  cost.workspace_bytes = SaturatingAdd(
+      cost.workspace_bytes, SaturatingMultiply(bytes_per_thread, threads));
   return cost;
 }
 

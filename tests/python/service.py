@@ -1,19 +1,17 @@
 """What the Python tests share: a server of their own, and tensors of numpy."""
 
-import contextlib
 import os
 import pathlib
-import subprocess
-import tempfile
-import time
 import unittest
 
 import grpc
 import numpy as np
 
+import server_process
 from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
+from server_process import PATIENCE
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -24,9 +22,6 @@ DTYPES = {
     np.dtype(bool): pb.DATA_TYPE_BOOL,
 }
 NUMPY = {wire: dtype for dtype, wire in DTYPES.items()}
-
-# How long to wait for what takes milliseconds, on a machine that is busy.
-PATIENCE = 60
 
 
 def tensor(array):
@@ -44,35 +39,9 @@ def array(tensor):
     return np.frombuffer(tensor.data, dtype=dtype).reshape(tensor.shape)
 
 
-@contextlib.contextmanager
 def running_server(*flags):
     """Starts the server on a free loopback port; yields (address, process)."""
-    # Settings of whoever runs the tests are not the tests'.
-    environment = {
-        name: value for name, value in os.environ.items()
-        if not name.startswith("ATTENTION_")}
-    with tempfile.TemporaryDirectory() as scratch:
-        port_file = pathlib.Path(scratch) / "port"
-        log_path = pathlib.Path(scratch) / "log"
-        with open(log_path, "w") as log:
-            process = subprocess.Popen(
-                [os.environ["ATTENTION_SERVER"], "--listen", "127.0.0.1:0",
-                 "--port-file", str(port_file), *flags],
-                stdout=log, stderr=log, env=environment)
-        try:
-            waited_until = time.monotonic() + PATIENCE
-            while not (port_file.exists() and port_file.read_text().strip()):
-                if process.poll() is not None or time.monotonic() > waited_until:
-                    raise AssertionError(
-                        "no server:\n" + log_path.read_text())
-                time.sleep(0.02)
-            yield f"127.0.0.1:{port_file.read_text().strip()}", process
-            if process.poll() not in (None, 0):
-                raise AssertionError("server ended:\n" + log_path.read_text())
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait(PATIENCE)
+    return server_process.running_server(os.environ["ATTENTION_SERVER"], *flags)
 
 
 def channel(address, max_receive_bytes=-1):

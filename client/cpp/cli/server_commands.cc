@@ -20,7 +20,11 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
       {"compute_threads", absl::StrCat(info.compute_threads())},
       {"blas", info.blas().config()},
       {"blas kernel", info.blas().kernel()},
-      {"blas fell back", info.blas().fell_back() ? "yes" : "no"}};
+      {"blas fell back", info.blas().fell_back() ? "yes" : "no"},
+      {"deterministic",
+       info.blas().deterministic()
+           ? "yes"
+           : "no: " + info.blas().not_deterministic_because()}};
   if (info.features_size() > 0) {
     rows.push_back({"features", absl::StrJoin(info.features(), ", ")});
   }

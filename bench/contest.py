@@ -1,0 +1,103 @@
+"""Runs our programs and others' in turns, never two at once."""
+
+import pathlib
+import subprocess
+
+from peers import Peers
+from workers import Process, Server, Worker
+
+# Room for 64 MiB of numbers and what is around them.
+MESSAGE_BYTES = 80 << 20
+
+
+class Bench:
+    """What a row is measured with. Programs start when they are first needed
+    and end with the context."""
+
+    def __init__(self, build, directory, rounds, seconds, quick):
+        self.rounds = rounds
+        self.seconds = seconds  # of one contestant in one round
+        self.quick = quick
+        self.run = 0
+        self._build = pathlib.Path(build)
+        self._directory = pathlib.Path(directory)
+        self._core = self._rpc = None
+        self.attention_server = self.echo_server = None
+        cores, self.blas = self.core.ask("about").split(" ", 1)
+        self.cores = int(cores)
+        self.peers = Peers(self._directory, self.cores)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(Process.started):
+            process.end()
+
+    def alternate(self, contestants):
+        """{name: function} to {name: what it returned, by round}. Each goes
+        first as often as the others; a first round does not count."""
+        names = list(contestants)
+        results = {name: [] for name in names}
+        for name in names:
+            contestants[name]()
+        for turn in range(self.rounds):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                results[name].append(contestants[name]())
+        return results
+
+    # --- the core
+
+    @property
+    def core(self):
+        if self._core is None:
+            self._core = self._start_core()
+        return self._core
+
+    def _start_core(self):
+        return Worker([self._build / "bench" / "core_bench", "--serve"],
+                      self._directory / "core_bench.log",
+                      env={"OPENBLAS_NUM_THREADS": "1"})
+
+    def core_time(self, name):
+        """Seconds of one iteration, and items per second."""
+        return self.core.numbers("time", name, self.seconds)
+
+    def fresh_core(self, *words):
+        """The answer of a process that has done nothing else."""
+        worker = self._start_core()
+        try:
+            return worker.numbers(*words)
+        finally:
+            worker.end()
+
+    # --- over a socket
+
+    @property
+    def rpc(self):
+        if self._rpc is None:
+            self._start_servers()
+            self._rpc = Worker(
+                [self._build / "bench" / "rpc_bench",
+                 self.attention_server.target(), self.echo_server.target(),
+                 self.attention_server.pid, "--serve"],
+                self._directory / "rpc_bench.log")
+        return self._rpc
+
+    def _start_servers(self):
+        port = self._directory / "attention.port"
+        self.attention_server = Server(
+            [self._build / "server" / "attention-server",
+             "--listen", "127.0.0.1:0", "--port-file", port,
+             "--max-message-bytes", MESSAGE_BYTES,
+             "--max-result-bytes", MESSAGE_BYTES],
+            self._directory / "attention-server.log", port, stdout=subprocess.DEVNULL)
+        port = self._directory / "echo.port"
+        self.echo_server = Server(
+            [self._build / "bench" / "echo_server", port],
+            self._directory / "echo_server.log", port, stdin=subprocess.PIPE)
+
+    def rpc_time(self, name):
+        """Seconds of one iteration, and items per second."""
+        return self.rpc.numbers("time", name, self.seconds)

@@ -1,0 +1,203 @@
+// The core beside the machine's matrix multiplication.
+#include <benchmark/benchmark.h>
+#include <malloc.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "bench/cancel_trial.h"
+#include "bench/float64_error.h"
+#include "bench/kernel_case.h"
+#include "bench/layer_case.h"
+#include "bench/memory_growth.h"
+#include "bench/normal_numbers.h"
+#include "bench/worker.h"
+#include "server/core/attention.h"
+#include "server/core/blas.h"
+#include "server/core/compute_pool.h"
+
+namespace attention::bench {
+namespace {
+
+core::ComputePool& Pool() {
+  static core::ComputePool pool(core::AvailableCpus());
+  return pool;
+}
+
+void Check(const absl::Status& status) {
+  if (!status.ok()) throw std::runtime_error(status.ToString());
+}
+
+// One matrix multiplication of 1024 x 1024 x 1024 per core, all at once, each
+// in one thread: the most this machine's OpenBLAS can do.
+class Sgemm {
+ public:
+  Sgemm() {
+    for (int i = 0; i < Pool().threads(); ++i) {
+      operands_.push_back({NormalNumbers(kSize * kSize, 10),
+                           NormalNumbers(kSize * kSize, 11),
+                           Zeros(kSize * kSize)});
+    }
+  }
+
+  double Flops() const {
+    return 2.0 * kSize * kSize * kSize * static_cast<double>(operands_.size());
+  }
+
+  void Run() const {
+    Check(Pool().Run({{static_cast<int64_t>(operands_.size()),
+                       [this](int64_t task, core::Workspace&) {
+                         Multiply(operands_[static_cast<size_t>(task)]);
+                         return absl::OkStatus();
+                       }}}));
+  }
+
+ private:
+  static constexpr int64_t kSize = 1024;
+
+  struct Operands {
+    Numbers a, b, output;
+  };
+
+  static void Multiply(const Operands& operands) {
+    core::Gemm<float>(core::Transpose::kNo, core::Transpose::kNo, kSize, kSize,
+                      kSize, 1, operands.a.get(), kSize, operands.b.get(),
+                      kSize, 0, operands.output.get(), kSize);
+  }
+
+  std::vector<Operands> operands_;
+};
+
+// Registers a benchmark of `run(made)`, where `made` is made at its first run
+// and kept.
+template <typename Make, typename Run>
+void Register(const std::string& name, Make make, Run run) {
+  auto made = std::make_shared<decltype(make())>();
+  benchmark::RegisterBenchmark(
+      name.c_str(),
+      [made, make, run](benchmark::State& state) {
+        if (*made == nullptr) *made = make();
+        while (state.KeepRunning()) run(**made);
+        state.SetItemsProcessed(state.iterations() *
+                                static_cast<int64_t>((*made)->Flops()));
+      })
+      ->UseRealTime()
+      ->Unit(benchmark::kMillisecond);
+}
+
+struct Kernel : KernelCase {
+  using KernelCase::KernelCase;
+  double Flops() const { return shape().UsefulFlops(); }
+};
+
+void RegisterKernels() {
+  // The rows of the table, what the peers are compared at, growth, and inputs
+  // whose scores are far apart.
+  for (const char* name :
+       {"1x12x1024x64", "8x12x384x64", "1x12x128x64", "1x32x2048x128",
+        "causal_1x12x512x64", "causal_1x12x1024x64", "causal_1x12x4096x64",
+        "1x2x4096x64", "1x2x16384x64", "steep_1x12x1024x64"}) {
+    Register(
+        std::string("kernel/") + name,
+        [name] {
+          return std::make_unique<Kernel>(KernelShape::FromName(name));
+        },
+        [](const Kernel& kernel) { Check(Pool().Run(kernel.Steps())); });
+  }
+}
+
+void RegisterLayers() {
+  for (const int64_t n : {128, 512, 1024}) {
+    Register(
+        "layer/" + std::to_string(n),
+        [n] { return std::make_unique<LayerCase>(n); },
+        [](const LayerCase& layer) { Check(Pool().Run(layer.Steps())); });
+  }
+}
+
+// The chapter's six rows of two columns, on the calling thread.
+void Tiny(benchmark::State& state) {
+  const KernelCase tiny({1, 1, 6, 2});
+  const Numbers memory = Zeros(12);
+  core::AttentionOutputs<float> outputs;
+  outputs.output = core::Dense(memory.get(), {1, 1, 6, 2});
+  while (state.KeepRunning()) {
+    Check(core::Attention(tiny.inputs(), tiny.options(), outputs));
+    benchmark::ClobberMemory();
+  }
+}
+BENCHMARK(Tiny)->Name("tiny")->UseRealTime();
+
+// MB (10^6 bytes) that a shape needs beyond its tensors. Asked once per
+// process: threads, OpenBLAS's own buffers and code are there before, the
+// memory of the computation is not.
+Answer Memory(const Arguments& arguments) {
+  const KernelCase kernel(KernelShape::FromName(arguments.at(0)));
+  const Sgemm sgemm;
+  sgemm.Run();
+  const KernelCase tiny({1, Pool().threads(), 6, 2});
+  Check(Pool().Run(tiny.Steps()));
+  malloc_trim(0);  // what was freed would hide what is allocated
+  const int64_t bytes = PeakGrowth([&] { Check(Pool().Run(kernel.Steps())); });
+  return {{static_cast<double>(bytes) / 1e6}, ""};
+}
+
+Answer Error(const Arguments& arguments) {
+  const KernelCase kernel(KernelShape::FromName(arguments.at(0)));
+  Check(Pool().Run(kernel.Steps()));
+  const Float64Error error =
+      ErrorOf(kernel, std::stoll(arguments.at(1)), Pool());
+  return {{error.worst, static_cast<double>(error.rows)}, ""};
+}
+
+// cancel|deadline SHAPE TRIALS SEED: the milliseconds of each trial. The delay
+// is anywhere in the computation, whose length a first run tells.
+Answer Trials(Ending ending, const Arguments& arguments) {
+  const KernelCase kernel(KernelShape::FromName(arguments.at(0)));
+  const auto start = std::chrono::steady_clock::now();
+  Check(Pool().Run(kernel.Steps()));
+  const double length = std::chrono::duration<double, std::micro>(
+                            std::chrono::steady_clock::now() - start)
+                            .count();
+  std::mt19937_64 bits(std::stoull(arguments.at(2)));
+  std::uniform_real_distribution<double> delay(0.05 * length, 0.8 * length);
+  Answer answer;
+  const auto trials = static_cast<size_t>(std::stoul(arguments.at(1)));
+  for (size_t tries = 0; answer.numbers.size() < trials; ++tries) {
+    if (tries == 4 * trials) throw std::runtime_error("done too soon");
+    const auto after =
+        std::chrono::microseconds(static_cast<int64_t>(delay(bits)));
+    const double ms = MillisecondsAfter(ending, after, kernel, Pool());
+    if (ms >= 0) answer.numbers.push_back(ms);
+  }
+  return answer;
+}
+
+int Main(int argc, char** argv) {
+  Register(
+      "sgemm", [] { return std::make_unique<Sgemm>(); },
+      [](const Sgemm& sgemm) { sgemm.Run(); });
+  RegisterKernels();
+  RegisterLayers();
+  return RunWorker(
+      argc, argv,
+      {{"memory", Memory},
+       {"error", Error},
+       {"cancel", [](const auto& a) { return Trials(Ending::kCancel, a); }},
+       {"deadline", [](const auto& a) { return Trials(Ending::kDeadline, a); }},
+       {"about", [](const auto&) {
+          return Answer{
+              {static_cast<double>(Pool().threads())},
+              core::BlasKernel() + " kernel of " + core::BlasConfig()};
+        }}});
+}
+
+}  // namespace
+}  // namespace attention::bench
+
+int main(int argc, char** argv) { return attention::bench::Main(argc, argv); }

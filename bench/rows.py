@@ -1,0 +1,206 @@
+"""The rows of bench/floors.json: how each is measured.
+
+A row is a function of a Bench that returns a dictionary with the value, its
+quartiles, the number of samples and, where there is something to tell, a note;
+or with "missing" and why.
+"""
+
+from quartiles import percentile, summary
+from workers import WorkerError
+
+KERNELS = ["1x12x1024x64", "8x12x384x64", "1x12x128x64", "1x32x2048x128"]
+CAUSAL = ["causal_1x12x1024x64", "causal_1x12x4096x64"]
+CAUSAL_OVER_ORT = ["causal_1x12x512x64"] + CAUSAL
+LAYERS = [f"layer/{n}" for n in (128, 512, 1024)]
+STEEP = "steep_1x12x1024x64"
+
+# Of one shape; beyond it rows are sampled.
+ERROR_ROWS = 12288
+
+# A variant this much slower than its library's best cannot be the best.
+HOPELESS = 2.0
+
+
+def ratios(over, under):
+    return [a / b for a, b in zip(over, under)]
+
+
+# --- the core beside sgemm
+
+def kernel(shape):
+    def measure(bench):
+        rates = bench.alternate({
+            "ours": lambda: bench.core_time(f"kernel/{shape}")[1],
+            "sgemm": lambda: bench.core_time("sgemm")[1],
+        })
+        row = summary(ratios(rates["ours"], rates["sgemm"]))
+        row["note"] = (
+            f"{summary(rates['ours'])['value'] / 1e9:.1f} of "
+            f"{summary(rates['sgemm'])['value'] / 1e9:.1f} GFLOP/s")
+        return row
+    return measure
+
+
+def growth(bench):
+    seconds = bench.alternate({
+        "long": lambda: bench.core_time("kernel/1x2x16384x64")[0],
+        "short": lambda: bench.core_time("kernel/1x2x4096x64")[0],
+    })
+    return summary(ratios(seconds["long"], seconds["short"]))
+
+
+def tiny_us(bench):
+    seconds = bench.alternate({"ours": lambda: bench.core_time("tiny")[0]})
+    return summary([1e6 * s for s in seconds["ours"]])
+
+
+def extra_mb(bench):
+    return summary([bench.fresh_core("memory", "1x2x16384x64")[0]
+                    for _ in range(min(bench.rounds, 5))])
+
+
+def max_error(bench):
+    errors, notes = {}, []
+    for shape in KERNELS + CAUSAL_OVER_ORT:
+        errors[shape], rows = bench.core.numbers("error", shape, ERROR_ROWS)
+        notes.append(f"{shape} {errors[shape]:.3g} ({rows:.0f} rows)")
+    row = summary([max(errors.values())])
+    row["note"] = ", ".join(notes)
+    return row
+
+
+# --- other libraries
+
+def over_peer(peer, cases):
+    """Speed over the best variant of a library, the worst of the cases."""
+    def measure(bench):
+        worker = bench.peers.worker(peer)
+        if worker is None:
+            return {"missing": bench.peers.missing[peer]}
+        results = {case: one_case(bench, worker, case) for case in cases}
+        worst = min(results, key=lambda case: results[case]["value"])
+        row = dict(results[worst])
+        row["note"] = ", ".join(
+            f"{case} {result['value']:.2f} ({result['note']})"
+            for case, result in results.items())
+        return row
+    return measure
+
+
+def one_case(bench, worker, case):
+    seconds = {}  # of one run of each variant, to drop the hopeless
+    refused = []
+    for variant in worker.ask("variants", case).split():
+        try:
+            seconds[variant] = min(
+                worker.numbers("time", case, variant, 0)[0] for _ in range(3))
+        except WorkerError as error:
+            refused.append(f"{variant} refused: {error}")
+    if not seconds:
+        raise WorkerError("; ".join(refused) or f"no variant for {case}")
+    best = min(seconds.values())
+    contestants = {
+        variant: lambda v=variant: worker.numbers(
+            "time", case, v, bench.seconds)[0]
+        for variant, one in seconds.items() if one <= HOPELESS * best}
+    contestants["ours"] = lambda: bench.core_time(case)[0]
+    rounds = bench.alternate(contestants)
+    ours = rounds.pop("ours")
+    best = min(rounds, key=lambda variant: summary(rounds[variant])["value"])
+    row = summary(ratios(rounds[best], ours))
+    row["note"] = "; ".join([f"{best} {summary(rounds[best])['value']:.3g} s"]
+                            + refused)
+    return row
+
+
+# --- over a socket
+
+def rpc_over_compute(n):
+    def measure(bench):
+        seconds = bench.alternate({
+            "rpc": lambda: bench.rpc_time(f"layer/{n}")[0],
+            "compute": lambda: bench.core_time(f"layer/{n}")[0],
+        })
+        row = summary(ratios(seconds["rpc"], seconds["compute"]))
+        row["note"] = (f"{1e3 * summary(seconds['rpc'])['value']:.2f} ms over "
+                       f"{1e3 * summary(seconds['compute'])['value']:.2f} ms")
+        return row
+    return measure
+
+
+def tiny_qps(in_flight):
+    def measure(bench):
+        rates = bench.alternate({
+            "ours": lambda: bench.rpc_time(f"tiny/{in_flight}")[1],
+            "echo": lambda: bench.rpc_time(f"echo/{in_flight}")[1],
+        })
+        row = summary(ratios(rates["ours"], rates["echo"]))
+        row["note"] = (f"{summary(rates['ours'])['value']:.0f} of "
+                       f"{summary(rates['echo'])['value']:.0f} requests/s")
+        return row
+    return measure
+
+
+def cpu_64mb(bench):
+    count = 1 if bench.quick else 4
+
+    def server_seconds(server, exchange):
+        before = server.seconds()
+        bench.rpc.ask(exchange, count)
+        return (server.seconds() - before) / count
+
+    ours = lambda: server_seconds(bench.attention_server, "large")
+    copy = lambda: server_seconds(bench.echo_server, "copy")
+    ours(), copy()  # connections and pages that come once
+    seconds = bench.alternate({"ours": ours, "copy": copy})
+    row = summary(ratios(seconds["ours"], seconds["copy"]))
+    row["note"] = (f"{1e3 * summary(seconds['ours'])['value']:.0f} of "
+                   f"{1e3 * summary(seconds['copy'])['value']:.0f} ms of CPU")
+    return row
+
+
+def cancel_p99(bench):
+    trials = 10 if bench.quick else 100
+    kinds = {}
+    for ending in ("cancel", "deadline"):
+        kinds[f"{ending} in process"] = bench.core.numbers(
+            ending, "1x12x4096x64", trials, bench.run + 1)
+        kinds[f"{ending} by RPC"] = bench.rpc.numbers(
+            ending, 12, 4096, trials, bench.run + 1)
+    p99 = {kind: percentile(ms, 99) for kind, ms in kinds.items()}
+    worst = max(p99, key=p99.get)
+    row = summary(kinds[worst])
+    row["value"] = p99[worst]
+    row["note"] = "; ".join(f"{kind} {ms:.1f}" for kind, ms in p99.items()) + (
+        f"; quartiles of {worst}")
+    return row
+
+
+def named(prefix, shapes):
+    return [f"{prefix}/{shape}" for shape in shapes]
+
+
+ROWS = {
+    **{f"kernel_{shape}": kernel(shape) for shape in KERNELS + CAUSAL},
+    f"kernel_{STEEP}": kernel(STEEP),
+    "ort_ratio_min": over_peer("onnxruntime", named("kernel", KERNELS)),
+    "ort_causal_ratio_min": over_peer(
+        "onnxruntime", named("kernel", CAUSAL_OVER_ORT)),
+    "ort_layer_ratio_min": over_peer("onnxruntime", LAYERS),
+    "torch_ratio_min": over_peer("torch", named("kernel", KERNELS + CAUSAL)),
+    "torch_layer_ratio_min": over_peer("torch", LAYERS),
+    "torch_debian_ratio_min": over_peer(
+        "torch_debian", named("kernel", KERNELS + CAUSAL)),
+    "torch_debian_layer_ratio_min": over_peer("torch_debian", LAYERS),
+    "openvino_ratio_min": over_peer("openvino", named("kernel", KERNELS)),
+    "tiny_us": tiny_us,
+    "extra_mb_16384": extra_mb,
+    "growth_16384_over_4096": growth,
+    "max_error": max_error,
+    "rpc_over_compute_512": rpc_over_compute(512),
+    "rpc_over_compute_1024": rpc_over_compute(1024),
+    "tiny_qps_64": tiny_qps(64),
+    "tiny_qps_1": tiny_qps(1),
+    "cpu_64mb": cpu_64mb,
+    "cancel_p99_ms": cancel_p99,
+}

@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# The benchmarks; sourced by ../run, which sets ROOT, BUILD and PYTHON.
+
+# Builds the benchmarks, in the build directory of everything else.
+build_benchmarks() {
+  local log=$BUILD/configure.log
+  configure OFF
+  if ! grep -q '^ATTENTION_BENCH:BOOL=ON$' "$BUILD/CMakeCache.txt" &&
+    ! cmake -S "$ROOT" -B "$BUILD" -DATTENTION_BENCH=ON > "$log" 2>&1; then
+    cat "$log" >&2
+    die "cmake could not configure the benchmarks"
+  fi
+  build_targets core_bench rpc_bench echo_server attention-server
+}
+
+# ./run bench [--quick] [--rows ID,...] [--rounds N] [--runs N] [--publish]
+#             [--json FILE]
+#
+# Compares the core with this machine's matrix multiplication and with other
+# libraries, and the service with an empty echo, in alternating rounds (15), and
+# prints each row of bench/floors.json with its median and quartiles. Other
+# libraries are installed from PyPI into build/bench/venv (several GB, a few
+# minutes); one that cannot be had is reported as missing. Writes results.json,
+# RESULTS.md and results.png to build/bench; --publish makes three runs and
+# writes bench/RESULTS.md too. --quick takes 3 short rounds, which mean little.
+# So does anything measured while other programs run: a run takes about a
+# quarter of an hour, in which the machine should do nothing else.
+command_bench() {
+  require_packages build bench
+  build_benchmarks
+  exec "$PYTHON" -B "$ROOT/bench/driver.py" --build "$BUILD" "$@"
+}

@@ -1,0 +1,42 @@
+"""A server that a test starts and stops."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+# How long to wait for what takes milliseconds, on a machine that is busy.
+PATIENCE = 60
+
+
+@contextlib.contextmanager
+def running_server(program, *flags):
+    """Starts `program` on a free loopback port; yields (address, process)."""
+    # Settings of whoever runs the tests are not the tests'.
+    environment = {
+        name: value for name, value in os.environ.items()
+        if not name.startswith("ATTENTION_")}
+    with tempfile.TemporaryDirectory() as scratch:
+        port_file = pathlib.Path(scratch) / "port"
+        log_path = pathlib.Path(scratch) / "log"
+        with open(log_path, "w") as log:
+            process = subprocess.Popen(
+                [program, "--listen", "127.0.0.1:0",
+                 "--port-file", str(port_file), *flags],
+                stdout=log, stderr=log, env=environment)
+        try:
+            waited_until = time.monotonic() + PATIENCE
+            while not (port_file.exists() and port_file.read_text().strip()):
+                if process.poll() is not None or time.monotonic() > waited_until:
+                    raise AssertionError(
+                        "no server:\n" + log_path.read_text())
+                time.sleep(0.02)
+            yield f"127.0.0.1:{port_file.read_text().strip()}", process
+            if process.poll() not in (None, 0):
+                raise AssertionError("server ended:\n" + log_path.read_text())
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(PATIENCE)
