@@ -107,7 +107,9 @@ class Flags {
             std::map<std::string, double>{{"s", 1.0}, {"ms", 1e-3}})))
         ->type_name("SECONDS")
         ->check(Quiet(CLI::Range(0.0, 86400.0)));
-    Add("log-level", config_.log_level, "Least serious line that is logged")
+    Add("log-level", config_.log_level,
+        "Least serious line that is logged: each call that was answered OK is "
+        "a line at debug, each refusal at info")
         ->check(
             CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
   }

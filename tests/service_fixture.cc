@@ -157,6 +157,34 @@ grpc::Status RawCall(const std::shared_ptr<grpc::Channel>& channel,
   return status;
 }
 
+std::string RawExchange(const std::shared_ptr<grpc::Channel>& channel,
+                        const std::string& method, const std::string& request) {
+  grpc::GenericStub stub(channel);
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(&context, method, &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  call->StartCall(nullptr);
+  queue.Next(&tag, &ok);
+  const grpc::Slice slice(request);
+  call->WriteLast(grpc::ByteBuffer(&slice, 1), {}, nullptr);
+  queue.Next(&tag, &ok);
+  grpc::ByteBuffer answer;
+  call->Read(&answer, nullptr);
+  queue.Next(&tag, &ok);
+  EXPECT_TRUE(ok);
+  grpc::Slice whole;
+  std::string bytes;
+  if (ok && answer.DumpToSingleSlice(&whole).ok()) {
+    bytes.assign(reinterpret_cast<const char*>(whole.begin()), whole.size());
+  }
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  queue.Next(&tag, &ok);
+  return bytes;
+}
+
 bool IsServing(const std::shared_ptr<grpc::Channel>& channel,
                const std::string& service) {
   // HealthCheckRequest.service is field 1; HealthCheckResponse.status is field
@@ -193,7 +221,9 @@ class LogLines::Sink : public spdlog::sinks::base_sink<std::mutex> {
 };
 
 LogLines::LogLines() : sink_(std::make_shared<Sink>()) {
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>("lines", sink_));
+  const auto logger = std::make_shared<spdlog::logger>("lines", sink_);
+  logger->set_level(spdlog::level::debug);
+  spdlog::set_default_logger(logger);
 }
 
 LogLines::~LogLines() {

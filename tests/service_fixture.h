@@ -87,6 +87,11 @@ grpc::Status RawCall(const std::shared_ptr<grpc::Channel>& channel,
                      const std::string& method, const std::string& request,
                      std::string* reply);
 
+// Sends one message over a bidirectional stream, by name and bytes, and returns
+// the first answer.
+std::string RawExchange(const std::shared_ptr<grpc::Channel>& channel,
+                        const std::string& method, const std::string& request);
+
 // Whether grpc.health.v1 says SERVING of `service`, "" for the server.
 bool IsServing(const std::shared_ptr<grpc::Channel>& channel,
                const std::string& service);

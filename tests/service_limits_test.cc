@@ -372,7 +372,8 @@ TEST(ServiceLog, EachRequestIsOneLine) {
   EXPECT_EQ(ComputeOn(server, {}).code, grpc::StatusCode::INVALID_ARGUMENT);
   const auto lines = log.lines();
   ASSERT_THAT(lines, SizeIs(2));
-  EXPECT_THAT(lines[0], StartsWith("info ComputeAttention id=the-id code=OK "));
+  EXPECT_THAT(lines[0],
+              StartsWith("debug ComputeAttention id=the-id code=OK "));
   EXPECT_THAT(lines[0], HasSubstr("request_bytes=" +
                                   std::to_string(request.ByteSizeLong())));
   EXPECT_THAT(lines[0],
@@ -380,6 +381,7 @@ TEST(ServiceLog, EachRequestIsOneLine) {
   for (const char* const figure : {"queue_us=", "compute_us=", "total_us="}) {
     EXPECT_THAT(lines[0], HasSubstr(figure));
   }
+  EXPECT_THAT(lines[1], StartsWith("info ComputeAttention id="));
   EXPECT_THAT(lines[1], HasSubstr("code=INVALID_ARGUMENT"));
   EXPECT_THAT(lines[1], HasSubstr("error=\"query is required\""));
 }

@@ -36,6 +36,8 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
                                        const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(ReceiveLimit(options));
+  // HTTP/2's largest frame, which large tensors are cheapest in.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, (1 << 24) - 1);
   // gRPC would ask the proxy of http_proxy even for this machine itself.
   if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(target,

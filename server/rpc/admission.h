@@ -24,6 +24,8 @@ class Admission {
   // must not outlive its Admission.
   class Ticket {
    public:
+    // Holds nothing; see Enter.
+    explicit Ticket(Admission& admission) : admission_(admission) {}
     ~Ticket();
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
@@ -38,17 +40,22 @@ class Admission {
 
    private:
     friend class Admission;
-    explicit Ticket(Admission& admission);
 
     Admission& admission_;
-    int64_t bytes_ = 0;      // guarded by admission_.mutex_
-    bool answered_ = false;  // guarded by admission_.mutex_
+    // Guarded by admission_.mutex_.
+    int64_t bytes_ = 0;
+    bool entered_ = false;
+    bool answered_ = false;
   };
 
   // Obeys max_message_bytes, max_requests_in_flight and max_bytes_in_flight.
   explicit Admission(const Limits& limits) : limits_(limits) {}
 
-  // A place for one request whose message has `bytes`.
+  // A place for one request whose message has `bytes`: makes it `ticket`'s.
+  // REQUIRES: `ticket` is of this admission and has not entered.
+  absl::Status Enter(int64_t bytes, Ticket& ticket);
+
+  // The same with a ticket of its own.
   absl::StatusOr<std::shared_ptr<Ticket>> Enter(int64_t bytes);
 
   // From now on Enter answers UNAVAILABLE.

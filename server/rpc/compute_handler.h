@@ -2,23 +2,23 @@
 #ifndef SERVER_RPC_COMPUTE_HANDLER_H_
 #define SERVER_RPC_COMPUTE_HANDLER_H_
 
+#include <grpcpp/support/byte_buffer.h>
+
+#include <functional>
 #include <memory>
 
-#include "attention/v1/attention.pb.h"
-#include "server/core/compute_pool.h"
+#include "server/rpc/backend.h"
 #include "server/rpc/call.h"
-#include "server/rpc/limits.h"
-#include "server/weights/catalog.h"
 
 namespace attention::rpc {
 
-// Resolves the weight set now; then, on the pool, validates, allocates and
-// computes, and answers. request and reply stay until the call is answered.
+// Takes the bytes out of `request`, reads them but for the tensors' data, and
+// resolves the weight set, now; then, on the pool, validates, allocates,
+// gathers, computes and serializes. Calls `send` with the bytes of the reply,
+// or finishes the call with an error. `backend` outlives the call.
 void ComputeAttention(const std::shared_ptr<Call>& call,
-                      const v1::ComputeAttentionRequest& request,
-                      v1::ComputeAttentionResponse& reply,
-                      const weights::Catalog& catalog, core::ComputePool& pool,
-                      const Limits& limits);
+                      grpc::ByteBuffer& request, const Backend& backend,
+                      std::function<void(grpc::ByteBuffer)> send);
 
 }  // namespace attention::rpc
 
