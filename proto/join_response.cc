@@ -83,4 +83,20 @@ void JoinResponse(const Response& message,
   }
 }
 
+void JoinStreamResponse(uint64_t id, const Response& message,
+                        const PerResult<absl::string_view>& data,
+                        TextWithGaps& out) {
+  using StreamResponse = v1::StreamAttentionResponse;
+  JoinResponse(message, data, out);
+  std::string front;
+  if (id != 0) {
+    wire::AppendVarint(wire::Tag(StreamResponse::kIdFieldNumber, wire::kVarint),
+                       front);
+    wire::AppendVarint(id, front);
+  }
+  AppendHeader(StreamResponse::kResponseFieldNumber, out.size(), front);
+  out.text.insert(0, front);
+  for (TextWithGaps::Gap& gap : out.gaps) gap.at += front.size();
+}
+
 }  // namespace attention

@@ -2,6 +2,7 @@
 #ifndef PROTO_JOIN_RESPONSE_H_
 #define PROTO_JOIN_RESPONSE_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/container/inlined_vector.h"
@@ -38,6 +39,13 @@ struct TextWithGaps {
 // data or values of its own; `message` has no unknown fields.
 void JoinResponse(const v1::ComputeAttentionResponse& message,
                   const PerResult<absl::string_view>& data, TextWithGaps& out);
+
+// The same of a StreamAttentionResponse with `id` and `message` as response.
+// REQUIRES: `out` is empty.
+void JoinStreamResponse(uint64_t id,
+                        const v1::ComputeAttentionResponse& message,
+                        const PerResult<absl::string_view>& data,
+                        TextWithGaps& out);
 
 }  // namespace attention
 

@@ -87,6 +87,15 @@ class Splitter {
 
   bool Request() { return Request(cursor_.end()); }
 
+  bool StreamRequest() {
+    constexpr int kRequest = v1::StreamAttentionRequest::kRequestFieldNumber;
+    return Fields(
+        cursor_.end(), [](int field) { return field == kRequest; },
+        [this](int field, int64_t end) {
+          return Embedded(field, [&] { return Request(end); });
+        });
+  }
+
   const std::string& rest() const { return rest_; }
 
  private:
@@ -245,6 +254,58 @@ absl::Status SplitRequest(absl::Span<const absl::string_view> slices,
   Splitter splitter(slices, data);
   return Parsed(splitter.Request() && message.ParseFromString(splitter.rest()),
                 message);
+}
+
+absl::Status SplitStreamRequest(absl::Span<const absl::string_view> slices,
+                                v1::StreamAttentionRequest& message,
+                                PerTensor<ScatteredBytes>& data) {
+  Splitter splitter(slices, data);
+  return Parsed(
+      splitter.StreamRequest() && message.ParseFromString(splitter.rest()),
+      message);
+}
+
+uint64_t StreamRequestId(absl::Span<const absl::string_view> slices) {
+  constexpr uint32_t kIdTag =
+      wire::Tag(v1::StreamAttentionRequest::kIdFieldNumber, wire::kVarint);
+  Cursor cursor(slices);
+  const int64_t end = cursor.end();
+  const auto skip = [&](uint64_t count) {
+    const auto left = static_cast<uint64_t>(end - cursor.position());
+    cursor.Take(static_cast<int64_t>(std::min(count, left)),
+                [](absl::string_view) {});
+  };
+  uint64_t id = 0;
+  int open_groups = 0;
+  uint64_t tag = 0;
+  while (cursor.ReadVarint(kMaxTagBytes, end, tag)) {
+    uint64_t number = 0;
+    switch (tag & 7U) {
+      case wire::kVarint:
+        if (!cursor.ReadVarint(kMaxVarintBytes, end, number)) return id;
+        if (tag == kIdTag && open_groups == 0) id = number;
+        break;
+      case wire::kFixed64:
+        skip(8);
+        break;
+      case wire::kLengthDelimited:
+        if (!cursor.ReadVarint(kMaxSizeBytes, end, number)) return id;
+        skip(number);
+        break;
+      case wire::kGroupStart:
+        ++open_groups;
+        break;
+      case wire::kGroupEnd:
+        --open_groups;
+        break;
+      case wire::kFixed32:
+        skip(4);
+        break;
+      default:
+        return id;
+    }
+  }
+  return id;
 }
 
 }  // namespace attention

@@ -49,6 +49,15 @@ absl::Status SplitRequest(absl::Span<const absl::string_view> slices,
                           v1::ComputeAttentionRequest& message,
                           PerTensor<ScatteredBytes>& data);
 
+// The same for a StreamAttentionRequest and the tensors of its request.
+absl::Status SplitStreamRequest(absl::Span<const absl::string_view> slices,
+                                v1::StreamAttentionRequest& message,
+                                PerTensor<ScatteredBytes>& data);
+
+// The id of a serialized StreamAttentionRequest, without reading the rest; of a
+// broken one, as far as it can be read. 0 if there is none.
+uint64_t StreamRequestId(absl::Span<const absl::string_view> slices);
+
 }  // namespace attention
 
 #endif  // PROTO_SPLIT_REQUEST_H_

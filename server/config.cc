@@ -151,6 +151,10 @@ class Flags {
             "Bytes held for all requests at one time: messages, temporary "
             "memory and replies",
             kAny);
+    AddCount("max-stream-in-flight", limits.max_stream_in_flight,
+             "Requests one StreamAttention may have under way; it is not read "
+             "on while it has that many",
+             std::numeric_limits<int32_t>::max());
   }
 
   CLI::App app_;

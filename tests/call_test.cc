@@ -184,6 +184,21 @@ TEST(Admission, AmountThatOverflowsIsRefused) {
   EXPECT_EQ(admission.bytes(), 1);
 }
 
+TEST(Admission, DrainingIsToldToThoseWhoWatch) {
+  Admission admission(AdmissionLimits());
+  int told = 0;
+  {
+    const Admission::DrainWatch ended = admission.OnDrain([&] { ++told; });
+  }
+  const Admission::DrainWatch watch = admission.OnDrain([&] { ++told; });
+  EXPECT_EQ(told, 0);
+  admission.Drain();
+  EXPECT_EQ(told, 1);
+  // Whoever comes late hears it at once.
+  const Admission::DrainWatch late = admission.OnDrain([&] { told += 10; });
+  EXPECT_EQ(told, 11);
+}
+
 TEST(Admission, DrainingIsUnavailable) {
   Admission admission(AdmissionLimits());
   admission.Drain();

@@ -16,6 +16,7 @@ namespace attention {
 namespace {
 
 using ::testing::AnyOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -317,7 +318,7 @@ TEST(ServiceLimits, ShortCallInFlightIsAnsweredWhileDraining) {
 TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   auto config = TestServer::TestConfig();
   config.threads = 3;
-  config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 1007};
+  config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008};
   TestServer server(config);
   v1::GetServerInfoResponse info;
   ASSERT_TRUE(server.client().Info(&info).ok());
@@ -334,6 +335,8 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(limits.max_axis(), 1005);
   EXPECT_EQ(limits.max_requests_in_flight(), 1006);
   EXPECT_EQ(limits.max_bytes_in_flight(), 1007);
+  EXPECT_EQ(limits.max_stream_in_flight(), 1008);
+  EXPECT_THAT(info.features(), ElementsAre("stream-attention"));
 }
 
 // The request id in the trailers of a call that sent `id`, if not empty.

@@ -73,6 +73,26 @@ void ExpectLikeProtobuf(const std::string& bytes,
   }
 }
 
+// The same for a StreamAttentionRequest; its id is checked where it is valid.
+void ExpectStreamLikeProtobuf(const std::string& bytes,
+                              const std::vector<size_t>& sizes) {
+  v1::StreamAttentionRequest expected;
+  const bool accepted = expected.ParseFromString(bytes);
+  v1::StreamAttentionRequest message;
+  PerTensor<ScatteredBytes> data;
+  const auto slices = Slices(bytes, sizes);
+  ASSERT_EQ(SplitStreamRequest(slices, message, data).ok(), accepted);
+  const uint64_t id = StreamRequestId(slices);
+  if (!accepted) return;
+  EXPECT_EQ(id, expected.id());
+  EXPECT_EQ(message.id(), expected.id());
+  EXPECT_EQ(message.has_request(), expected.has_request());
+  EXPECT_EQ(Gathered(data.query), expected.request().query().data());
+  EXPECT_EQ(Gathered(data.bias), expected.request().bias().data());
+  EXPECT_EQ(message.request().weight_set().SerializeAsString(),
+            expected.request().weight_set().SerializeAsString());
+}
+
 Request FullRequest() {
   Request request;
   request.mutable_weight_set()->set_name("layer");
@@ -195,6 +215,35 @@ TEST(SplitRequest, EveryPrefixIsReadLikeProtobuf) {
   for (size_t size = 0; size < bytes.size(); ++size) {
     ExpectLikeProtobuf(bytes.substr(0, size), {size / 2});
   }
+}
+
+TEST(SplitRequest, StreamedRequestsAreReadLikeProtobuf) {
+  const google::protobuf::LogSilencer silence;
+  v1::StreamAttentionRequest request;
+  request.set_id(UINT64_MAX);
+  *request.mutable_request() = FullRequest();
+  const std::string bytes = request.SerializeAsString();
+  std::mt19937 random(2);
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    ExpectStreamLikeProtobuf(bytes, {at, 3});
+    ExpectStreamLikeProtobuf(bytes.substr(0, at), {at / 2});
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(random());
+    ExpectStreamLikeProtobuf(damaged, {at});
+    // Merged with itself, and with another id.
+    ExpectStreamLikeProtobuf(bytes + bytes.substr(at), {at});
+    ExpectStreamLikeProtobuf(bytes + std::string("\x08\x05", 2), {at});
+  }
+  ExpectStreamLikeProtobuf("", {});
+}
+
+TEST(SplitRequest, IdInsideAnUnknownGroupIsNotTheId) {
+  std::string bytes("\x08\x05", 2);
+  wire::AppendVarint(wire::Tag(100, wire::kGroupStart), bytes);
+  bytes += std::string("\x08\x06", 2);
+  wire::AppendVarint(wire::Tag(100, wire::kGroupEnd), bytes);
+  EXPECT_EQ(StreamRequestId(Slices(bytes, {1})), 5U);
+  ExpectStreamLikeProtobuf(bytes, {3});
 }
 
 // Random damage to valid bytes: what protobuf still accepts, and only that, is

@@ -8,9 +8,9 @@
 
 namespace attention::rpc {
 
-Admission::Ticket::~Ticket() {
+void Admission::Ticket::Release() {
   const std::lock_guard<std::mutex> lock(admission_.mutex_);
-  if (!entered_) return;
+  if (!std::exchange(entered_, false)) return;
   admission_.bytes_ -= bytes_;
   if (!answered_) --admission_.requests_;
   --admission_.tickets_;
@@ -80,8 +80,39 @@ absl::Status Admission::TakeLocked(Ticket& ticket, int64_t bytes) {
 }
 
 void Admission::Drain() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  draining_ = true;
+  std::list<std::function<void()>> listeners;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    draining_ = true;
+    listeners = drain_listeners_;
+  }
+  for (const auto& listener : listeners) listener();
+}
+
+Admission::DrainWatch Admission::OnDrain(std::function<void()> listener) {
+  DrainWatch watch;
+  bool now = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    watch.listener_ = drain_listeners_.insert(drain_listeners_.end(), listener);
+    watch.admission_ = this;
+    now = draining_;
+  }
+  if (now) listener();
+  return watch;
+}
+
+Admission::DrainWatch::~DrainWatch() {
+  if (admission_ == nullptr) return;
+  const std::lock_guard<std::mutex> lock(admission_->mutex_);
+  admission_->drain_listeners_.erase(listener_);
+}
+
+Admission::DrainWatch& Admission::DrainWatch::operator=(
+    DrainWatch&& other) noexcept {
+  std::swap(admission_, other.admission_);
+  std::swap(listener_, other.listener_);
+  return *this;
 }
 
 int32_t Admission::requests() const {

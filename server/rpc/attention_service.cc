@@ -11,7 +11,10 @@
 #include "absl/strings/strip.h"
 #include "attention/v1/attention.grpc.pb.h"
 #include "proto/field_error.h"
+#include "server/rpc/attention_stream.h"
 #include "server/rpc/compute_handler.h"
+#include "server/rpc/compute_reply.h"
+#include "server/rpc/received_request.h"
 #include "server/rpc/serve.h"
 #include "server/rpc/status.h"
 #include "server/rpc/weight_set_proto.h"
@@ -60,6 +63,8 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   limits.set_max_axis(backend.limits.max_axis);
   limits.set_max_requests_in_flight(backend.limits.max_requests_in_flight);
   limits.set_max_bytes_in_flight(backend.limits.max_bytes_in_flight);
+  limits.set_max_stream_in_flight(backend.limits.max_stream_in_flight);
+  reply.add_features("stream-attention");
 }
 
 // The contents a SetWeightsRequest brings or describes.
@@ -146,10 +151,18 @@ absl::Status MoveLabel(const v1::SetLabelRequest& request,
   return absl::OkStatus();
 }
 
-// ComputeAttention, whose messages can be large, is a raw method: its bytes are
-// read and written here (docs/adr/0005-raw-transport.md).
-using Base = v1::AttentionService::WithRawCallbackMethod_ComputeAttention<
-    v1::AttentionService::CallbackService>;
+// The methods whose messages can be large are raw ones: their bytes are read
+// and written here (docs/adr/0005-raw-transport.md).
+using Contract = v1::AttentionService;
+using Parsed = Contract::WithCallbackMethod_SetWeights<
+    Contract::WithCallbackMethod_GetWeights<
+        Contract::WithCallbackMethod_ListWeights<
+            Contract::WithCallbackMethod_DeleteWeights<
+                Contract::WithCallbackMethod_SetLabel<
+                    Contract::WithCallbackMethod_GetServerInfo<
+                        Contract::Service>>>>>>;
+using Base = Contract::WithRawCallbackMethod_ComputeAttention<
+    Contract::WithRawCallbackMethod_StreamAttention<Parsed>>;
 
 class AttentionService final : public Base {
  public:
@@ -165,13 +178,22 @@ class AttentionService final : public Base {
         *context, backend_.admission, "ComputeAttention",
         static_cast<int64_t>(bytes.Length()), /*reply=*/nullptr,
         [&](const std::shared_ptr<Call>& call) {
+          const auto received = std::make_shared<ReceivedRequest>();
+          received->Receive(bytes);
+          absl::Status parsed = received->Parse();
+          if (!parsed.ok()) return call->Finish(parsed);
           rpc::ComputeAttention(
-              call, bytes, backend_, [call, reply](grpc::ByteBuffer answer) {
-                call->add_reply_bytes(static_cast<int64_t>(answer.Length()));
-                reply->Swap(&answer);
+              call, received, backend_, [call, reply](ComputeReply&& computed) {
+                *reply = Serialize(std::move(computed));
+                call->add_reply_bytes(static_cast<int64_t>(reply->Length()));
                 call->Finish(absl::OkStatus());
               });
         });
+  }
+
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamAttention(
+      grpc::CallbackServerContext* context) override {
+    return ServeAttentionStream(*context, backend_);
   }
 
   grpc::ServerUnaryReactor* SetWeights(grpc::CallbackServerContext* context,

@@ -46,6 +46,8 @@ class Call {
   Call& operator=(const Call&) = delete;
 
   const std::string& id() const { return facts_.id; }
+  // Until Finish.
+  std::string peer() const { return facts_.peer(); }
   Clock::time_point received() const { return received_; }
   const std::shared_ptr<core::Cancellation>& cancellation() const {
     return cancellation_;

@@ -1,7 +1,5 @@
 #include "server/rpc/compute_handler.h"
 
-#include <google/protobuf/arena.h>
-
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -44,8 +42,6 @@ google::protobuf::Duration ToDuration(Call::Clock::duration time) {
 constexpr int64_t kHereBytes = int64_t{4} << 10;
 constexpr int64_t kHereMultiplyAdds = int64_t{1} << 12;
 
-constexpr size_t kFirstBlockBytes = 2048;
-
 // Up to here a computation is one task of the pool, together with everything
 // that comes before and after it: some tens of microseconds, less than a tile
 // of a large one.
@@ -54,22 +50,25 @@ constexpr int64_t kOneTaskMultiplyAdds = int64_t{1} << 18;
 // What one request needs from its bytes to those of its reply.
 class Computing : public std::enable_shared_from_this<Computing> {
  public:
-  Computing(std::shared_ptr<Call> call, const Backend& backend,
-            std::function<void(grpc::ByteBuffer)> send)
-      : call_(std::move(call)), backend_(backend), send_(std::move(send)) {}
+  Computing(std::shared_ptr<Call> call,
+            std::shared_ptr<ReceivedRequest> request, const Backend& backend,
+            std::function<void(ComputeReply&&)> send)
+      : call_(std::move(call)),
+        request_(std::move(request)),
+        backend_(backend),
+        send_(std::move(send)) {}
   Computing(const Computing&) = delete;
   Computing& operator=(const Computing&) = delete;
 
-  void Start(grpc::ByteBuffer& bytes) {
-    const auto message_bytes = static_cast<int64_t>(bytes.Length());
-    absl::Status status = request_.Parse(bytes);
-    if (!status.ok()) return call_->Finish(status);
+  void Start() {
     absl::StatusOr<Version> version =
-        Resolve(request_.message(), backend_.catalog);
+        Resolve(request_->message(), backend_.catalog);
     if (!version.ok()) return call_->Finish(version.status());
     version_ = *std::move(version);
-    if (message_bytes > kHereBytes || version_ != nullptr) return Submit();
-    status = Check();
+    if (request_->received_bytes() > kHereBytes || version_ != nullptr) {
+      return Submit();
+    }
+    absl::Status status = Check();
     if (!status.ok()) return Answer(status);
     if (cost_.multiply_adds > kHereMultiplyAdds ||
         cost_.result_bytes > kHereBytes) {
@@ -112,9 +111,9 @@ class Computing : public std::enable_shared_from_this<Computing> {
   // Everything that can refuse without reading an element.
   absl::Status Check() {
     started_ = Call::Clock::now();
-    request_.Allocate(backend_.buffers);
+    request_->Allocate(backend_.buffers);
     absl::StatusOr<ComputeRequest> parsed = ParseComputeRequest(
-        request_.message(), request_.data(), version_.get(), backend_.limits);
+        request_->message(), request_->data(), version_.get(), backend_.limits);
     if (!parsed.ok()) return parsed.status();
     parsed_ = *std::move(parsed);
     return in_double() ? CheckIn<double>() : CheckIn<float>();
@@ -141,7 +140,7 @@ class Computing : public std::enable_shared_from_this<Computing> {
     absl::StatusOr<std::optional<core::LayerWeights<T>>> layer = Layer<T>();
     if (!layer.ok()) return layer.status();
     absl::StatusOr<core::Computation> computation = ComputeSteps<T>(
-        *parsed_, request_.gather(), [this] { request_.Gathered(); },
+        *parsed_, request_->gather(), [this] { request_->Gathered(); },
         PointerTo(*layer), backend_.buffers, reply_, owner_of_steps_);
     if (computation.ok()) steps_ = *std::move(computation);
     return computation.status();
@@ -166,7 +165,7 @@ class Computing : public std::enable_shared_from_this<Computing> {
     v1::Timing& timing = *reply_.message.mutable_timing();
     *timing.mutable_queue() = ToDuration(queue);
     *timing.mutable_compute() = ToDuration(compute);
-    send_(Serialize(std::move(reply_)));
+    send_(std::move(reply_));
   }
 
   bool in_double() const {
@@ -190,16 +189,13 @@ class Computing : public std::enable_shared_from_this<Computing> {
   }
 
   const std::shared_ptr<Call> call_;
+  const std::shared_ptr<ReceivedRequest> request_;
   const Backend& backend_;
-  const std::function<void(grpc::ByteBuffer)> send_;
-  // Messages of tiny requests need no memory beyond this.
-  alignas(8) char first_block_[kFirstBlockBytes];
-  google::protobuf::Arena arena_{first_block_, sizeof(first_block_)};
-  ReceivedRequest request_{arena_};
+  const std::function<void(ComputeReply&&)> send_;
   Version version_;
   std::optional<ComputeRequest> parsed_;
   ComputeCost cost_;
-  ComputeReply reply_{arena_};
+  ComputeReply reply_{request_->arena()};
   Call::Clock::time_point started_ = call_->received();
   core::Computation steps_;
   std::shared_ptr<void> owner_of_steps_;
@@ -209,9 +205,12 @@ class Computing : public std::enable_shared_from_this<Computing> {
 }  // namespace
 
 void ComputeAttention(const std::shared_ptr<Call>& call,
-                      grpc::ByteBuffer& request, const Backend& backend,
-                      std::function<void(grpc::ByteBuffer)> send) {
-  std::make_shared<Computing>(call, backend, std::move(send))->Start(request);
+                      std::shared_ptr<ReceivedRequest> request,
+                      const Backend& backend,
+                      std::function<void(ComputeReply&&)> send) {
+  std::make_shared<Computing>(call, std::move(request), backend,
+                              std::move(send))
+      ->Start();
 }
 
 }  // namespace attention::rpc

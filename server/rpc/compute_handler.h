@@ -2,23 +2,24 @@
 #ifndef SERVER_RPC_COMPUTE_HANDLER_H_
 #define SERVER_RPC_COMPUTE_HANDLER_H_
 
-#include <grpcpp/support/byte_buffer.h>
-
 #include <functional>
 #include <memory>
 
 #include "server/rpc/backend.h"
 #include "server/rpc/call.h"
+#include "server/rpc/compute_reply.h"
+#include "server/rpc/received_request.h"
 
 namespace attention::rpc {
 
-// Takes the bytes out of `request`, reads them but for the tensors' data, and
-// resolves the weight set, now; then, on the pool, validates, allocates,
-// gathers, computes and serializes. Calls `send` with the bytes of the reply,
-// or finishes the call with an error. `backend` outlives the call.
+// Resolves the weight set of a request that has been parsed; then validates,
+// allocates, gathers and computes, on the pool or, if that takes no longer than
+// a hand-over to it, at once. Calls `send` with the reply, which lives until it
+// returns, or finishes the call with an error. `backend` outlives the call.
 void ComputeAttention(const std::shared_ptr<Call>& call,
-                      grpc::ByteBuffer& request, const Backend& backend,
-                      std::function<void(grpc::ByteBuffer)> send);
+                      std::shared_ptr<ReceivedRequest> request,
+                      const Backend& backend,
+                      std::function<void(ComputeReply&&)> send);
 
 }  // namespace attention::rpc
 

@@ -48,14 +48,13 @@ Buffer& Holder(PerResult<Buffer>& buffers, absl::string_view data) {
   return buffers.lse;
 }
 
-}  // namespace
+PerResult<absl::string_view> ViewsOf(const PerResult<Buffer>& data) {
+  return {ViewOf(data.output), ViewOf(data.attention_matrix),
+          ViewOf(data.top_k_weights), ViewOf(data.lse)};
+}
 
-grpc::ByteBuffer Serialize(ComputeReply&& reply) {
-  TextWithGaps joined;
-  JoinResponse(reply.message,
-               {ViewOf(reply.data.output), ViewOf(reply.data.attention_matrix),
-                ViewOf(reply.data.top_k_weights), ViewOf(reply.data.lse)},
-               joined);
+// The bytes of `joined`, whose gaps are filled by `data`.
+grpc::ByteBuffer ToSlices(TextWithGaps joined, PerResult<Buffer>& data) {
   if (joined.size() < kWorthASlice) {
     const grpc::Slice slice = OneSlice(joined);
     return grpc::ByteBuffer(&slice, 1);
@@ -71,10 +70,24 @@ grpc::ByteBuffer Serialize(ComputeReply&& reply) {
   };
   for (const TextWithGaps::Gap& gap : shared->gaps) {
     add_text(gap.at);
-    slices.push_back(Owning(gap.data, std::move(Holder(reply.data, gap.data))));
+    slices.push_back(Owning(gap.data, std::move(Holder(data, gap.data))));
   }
   add_text(shared->text.size());
   return grpc::ByteBuffer(slices.data(), slices.size());
+}
+
+}  // namespace
+
+grpc::ByteBuffer Serialize(ComputeReply&& reply) {
+  TextWithGaps joined;
+  JoinResponse(reply.message, ViewsOf(reply.data), joined);
+  return ToSlices(std::move(joined), reply.data);
+}
+
+grpc::ByteBuffer SerializeStreamed(uint64_t id, ComputeReply&& reply) {
+  TextWithGaps joined;
+  JoinStreamResponse(id, reply.message, ViewsOf(reply.data), joined);
+  return ToSlices(std::move(joined), reply.data);
 }
 
 }  // namespace attention::rpc

@@ -5,6 +5,8 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstdint>
+
 #include "attention/v1/attention.pb.h"
 #include "proto/join_response.h"
 #include "server/rpc/buffer_pool.h"
@@ -26,6 +28,9 @@ struct ComputeReply {
 // is not copied: its buffers go into the result, and back to their pool when
 // the network has taken them. Throws std::bad_alloc.
 grpc::ByteBuffer Serialize(ComputeReply&& reply);
+
+// The same of the StreamAttentionResponse with this id and the reply.
+grpc::ByteBuffer SerializeStreamed(uint64_t id, ComputeReply&& reply);
 
 }  // namespace attention::rpc
 

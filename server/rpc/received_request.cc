@@ -1,32 +1,50 @@
 #include "server/rpc/received_request.h"
 
-#include "absl/container/inlined_vector.h"
+#include <new>
+#include <utility>
+
 #include "server/rpc/status.h"
 
 namespace attention::rpc {
+namespace {
 
-ReceivedRequest::ReceivedRequest(google::protobuf::Arena& arena)
+// `status` of a parser with a reason that a program can read.
+absl::Status Named(absl::Status status) {
+  if (status.ok()) return status;
+  return WithReason(std::move(status), "MALFORMED_MESSAGE");
+}
+
+}  // namespace
+
+ReceivedRequest::ReceivedRequest()
     : message_(
-          google::protobuf::Arena::CreateMessage<v1::ComputeAttentionRequest>(
-              &arena)) {}
+          google::protobuf::Arena::CreateMessage<v1::StreamAttentionRequest>(
+              &arena_)) {}
 
-absl::Status ReceivedRequest::Parse(grpc::ByteBuffer& bytes) {
+void ReceivedRequest::Receive(grpc::ByteBuffer& bytes) {
   slices_.resize(1);
   if (bytes.Valid() && !bytes.TrySingleSlice(&slices_.front()).ok() &&
       !bytes.Dump(&slices_).ok()) {
-    return absl::InternalError("gRPC could not read a message it received");
+    throw std::bad_alloc();  // the one reason there is without compression
   }
   bytes.Clear();  // the slices hold the memory now
-  absl::InlinedVector<absl::string_view, 4> pieces;
-  pieces.reserve(slices_.size());
+  pieces_.reserve(slices_.size());
   for (const grpc::Slice& slice : slices_) {
-    pieces.emplace_back(reinterpret_cast<const char*>(slice.begin()),
-                        slice.size());
+    pieces_.emplace_back(reinterpret_cast<const char*>(slice.begin()),
+                         slice.size());
+    received_bytes_ += static_cast<int64_t>(slice.size());
   }
-  absl::Status status = SplitRequest(pieces, *message_, scattered_);
-  if (!status.ok()) return WithReason(std::move(status), "MALFORMED_MESSAGE");
-  return status;
 }
+
+absl::Status ReceivedRequest::Parse() {
+  return Named(SplitRequest(pieces_, *message_->mutable_request(), scattered_));
+}
+
+absl::Status ReceivedRequest::ParseStreamed() {
+  return Named(SplitStreamRequest(pieces_, *message_, scattered_));
+}
+
+uint64_t ReceivedRequest::stream_id() const { return StreamRequestId(pieces_); }
 
 void ReceivedRequest::Allocate(BufferPool& buffers) {
   const auto take = [&](const ScatteredBytes& from, Buffer& to) {
@@ -55,6 +73,9 @@ PerTensor<Gather> ReceivedRequest::gather() const {
           {&scattered_.bias, buffers_.bias.data()}};
 }
 
-void ReceivedRequest::Gathered() { slices_.clear(); }
+void ReceivedRequest::Gathered() {
+  pieces_.clear();
+  slices_.clear();
+}
 
 }  // namespace attention::rpc
