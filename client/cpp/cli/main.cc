@@ -26,6 +26,7 @@ Examples:
   attention weights init my-layer --distribution linear --layout out-in \
       --seed 1 --query-width 768 --head-dim 64 --heads 12
   attention compute --weight-set my-layer --query x.json --causal --out y.json
+  attention compute --stream requests.jsonl --causal --out answers.jsonl
   attention demo)";
 
 void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
