@@ -106,6 +106,14 @@ class Steps {
         buffers_(buffers),
         reply_(reply) {}
 
+  // What a layer keeps between its steps.
+  T* MemoryFor(const core::LayerWeights<T>& layer) {
+    const core::AttentionShape& shape = request_.shape;
+    layer_memory_ = buffers_.Take(
+        core::LayerBytes(layer, shape.batch, shape.query_len, shape.kv_len));
+    return reinterpret_cast<T*>(layer_memory_.data());
+  }
+
   // The request's tensors, and the steps that make them readable.
   void AddInputs(Computation& steps) {
     using Accept = TensorView::Accept;
@@ -259,6 +267,7 @@ class Steps {
   const bool projected_;
   BufferPool& buffers_;
   ComputeReply& reply_;
+  Buffer layer_memory_;
   Input<T> query_;
   Input<T> key_;
   Input<T> value_;
@@ -299,7 +308,9 @@ absl::StatusOr<Computation> ComputeSteps(
   Computation compute =
       layer == nullptr
           ? core::AttentionSteps(inputs, request.options, outputs)
-          : core::LayerSteps(*layer, inputs, request.options, outputs);
+          : core::LayerSteps(
+                *layer, inputs, request.options, outputs,
+                std::shared_ptr<T>(owned, owned->MemoryFor(*layer)));
   for (Step& step : compute) steps.push_back(std::move(step));
   steps.push_back(owned->EncodeStep());
   return steps;
