@@ -66,12 +66,14 @@ int64_t EncodeElements(absl::Span<const T> elements, Write write) {
   for (int64_t done = 0; done < count; done += kRun) {
     const int64_t run = std::min(kRun, count - done);
     const T* source = elements.data() + done;
-    bool in_range = true;
+    int in_range = 1;
     for (int64_t i = 0; i < run; ++i) {
       rounded[i] = RoundTo<Element>(source[i]);
-      in_range &= !std::isinf(Widen<T>(rounded[i])) | std::isinf(source[i]);
+      // As int, without branches: a loop that the compiler vectorises.
+      in_range &=
+          int{!std::isinf(Widen<T>(rounded[i]))} | int{std::isinf(source[i])};
     }
-    if (!in_range) {
+    if (in_range == 0) {
       for (int64_t i = 0; i < run; ++i) {
         if (std::isinf(Widen<T>(rounded[i])) && !std::isinf(source[i])) {
           return done + i;

@@ -27,8 +27,7 @@ std::string NumberString(double number) {
   if (std::isnan(number)) return "NaN";
   if (std::isinf(number)) return number > 0 ? "+inf" : "-inf";
   char text[32];
-  return std::string(text,
-                     std::to_chars(text, text + sizeof(text), number).ptr);
+  return {text, std::to_chars(text, text + sizeof(text), number).ptr};
 }
 
 std::string Quoted(absl::string_view text) {

@@ -99,12 +99,12 @@ constexpr float Bfloat16ToFloat(uint16_t bits) {
 
 constexpr float Float16ToFloat(uint16_t bits) {
   constexpr uint32_t kRebias = (127 - 15) << 23;
-  constexpr float kSmallestNormal = half_internal::PowerOfTwo<float>(-14);
+  constexpr auto kSmallestNormal = half_internal::PowerOfTwo<float>(-14);
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
   const uint32_t magnitude = bits & 0x7fffu;
 
   // Subnormal m is m * 2^-24, which is (1 + m/1024) * 2^-14 less 2^-14.
-  const float above = std::bit_cast<float>(
+  const auto above = std::bit_cast<float>(
       (magnitude << 13) + std::bit_cast<uint32_t>(kSmallestNormal));
   const auto subnormal = std::bit_cast<uint32_t>(above - kSmallestNormal);
 

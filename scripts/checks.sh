@@ -18,16 +18,25 @@ command_format() {
   { sources '*.cc' && sources '*.h'; } | xargs -0 clang-format-14 "${how[@]}"
 }
 
-# clang-tidy over every unit of the project; generated code is not ours.
+# clang-tidy over every unit of the project; generated code is not ours. Counts
+# of warnings it does not show are left out, and its colours; what it found comes
+# again at the end, once however many units include the header it is in.
 # run-clang-tidy takes regular expressions, so the path is quoted as one.
 run_clang_tidy() {
-  local quoted
+  local quoted log
   build_targets tests
   build_benchmarks
   quoted=$("$PYTHON" -c 'import re, sys; print(re.escape(sys.argv[1]))' "$ROOT")
-  run-clang-tidy-14 -quiet -p "$BUILD" -j "$(nproc)" \
-    "^$quoted/(bench|client|proto|server|tests)/" 2> "$BUILD/clang-tidy.err" ||
-    { cat "$BUILD/clang-tidy.err" >&2 && return 1; }
+  log=$BUILD/clang-tidy.log
+  if ! run-clang-tidy-14 -quiet -p "$BUILD" -j "$(nproc)" \
+    "^$quoted/(bench|client|proto|server|tests)/" 2>&1 |
+    sed -uE -e 's/\x1b\[[0-9;]*m//g' \
+      -e '/^[0-9]+ warnings?( and [0-9]+ errors?)? generated\.$/d' |
+    tee "$log"; then
+    say "clang-tidy found:"
+    grep -E ': (error|warning): |terminated by signal' "$log" | sort -u >&2
+    return 1
+  fi
 }
 
 # ./run lint [tidy|shell|architecture|links]...

@@ -16,8 +16,6 @@
 #include "server/core/blas.h"
 #include "server/core/blas_self_test.h"
 
-extern char** environ;
-
 namespace attention::server {
 namespace {
 

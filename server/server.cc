@@ -90,9 +90,8 @@ absl::Status Server::Listen(const Config& config) {
   if (grpc_ == nullptr || port_ == 0) {
     absl::Status why = config.address.WhyNotBound();
     if (why.ok()) why = absl::UnavailableError("gRPC refused the address");
-    return absl::Status(
-        why.code(),
-        absl::StrCat("cannot listen on ", config.listen, ": ", why.message()));
+    return {why.code(), absl::StrCat("cannot listen on ", config.listen, ": ",
+                                     why.message())};
   }
   auto* const health = grpc_->GetHealthCheckService();
   health->SetServingStatus(true);

@@ -21,7 +21,7 @@ int StopSignals::Wait() const {
 bool StopSignals::WaitFor(std::chrono::milliseconds time) const {
   timespec limit{};
   limit.tv_sec = static_cast<time_t>(time.count() / 1000);
-  limit.tv_nsec = static_cast<long>(time.count() % 1000 * 1'000'000);
+  limit.tv_nsec = time.count() % 1000 * 1'000'000;
   return sigtimedwait(&set_, nullptr, &limit) > 0;
 }
 

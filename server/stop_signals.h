@@ -2,9 +2,8 @@
 #ifndef SERVER_STOP_SIGNALS_H_
 #define SERVER_STOP_SIGNALS_H_
 
-#include <signal.h>
-
 #include <chrono>
+#include <csignal>
 
 namespace attention::server {
 

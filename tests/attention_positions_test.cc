@@ -129,8 +129,9 @@ TEST(AttentionPositionsTest, RightPaddedTopLeftEqualsEachItemTruncated) {
       for (int64_t c = 0; c < 4; ++c) {
         truncated.query.at(0, head, i, c) = padded.query.at(1, head, i, c);
         truncated.key.at(0, head, i, c) = padded.key.at(1, head, i, c);
-        if (c < 3)
+        if (c < 3) {
           truncated.value.at(0, head, i, c) = padded.value.at(1, head, i, c);
+        }
       }
     }
   }

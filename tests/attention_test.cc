@@ -170,8 +170,9 @@ TEST(AttentionTest, QueryHeadsShareTheKeyValueHeadOfTheirGroup) {
       for (int64_t j = 0; j < 5; ++j) {
         for (int64_t c = 0; c < 4; ++c) {
           repeated.key.at(b, h, j, c) = grouped.key.at(b, h / 3, j, c);
-          if (c < 3)
+          if (c < 3) {
             repeated.value.at(b, h, j, c) = grouped.value.at(b, h / 3, j, c);
+          }
         }
       }
     }

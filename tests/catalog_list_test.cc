@@ -87,7 +87,7 @@ TEST_F(CatalogListTest, NameAndLatestOnlySelect) {
 
 TEST_F(CatalogListTest, UnknownNameIsNotFound) {
   ExpectError(catalog_->List({.name = "d"}).status(), Code::kNotFound, "name",
-              "name is \"d\"; there are the weight sets \"a\", \"b\", \"c\"");
+              R"(name is "d"; there are the weight sets "a", "b", "c")");
   EXPECT_EQ(ErrorField(catalog_->List({.name = "-"}).status()), "name");
 }
 

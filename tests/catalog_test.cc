@@ -87,10 +87,10 @@ TEST_F(CatalogTest, UnknownVersionIsNotFoundNamingWhatThereIs) {
 TEST_F(CatalogTest, UnknownLabelIsNotFoundNamingWhatThereIs) {
   Append(*catalog_, "a");
   ExpectError(Find("a", "best").status(), Code::kNotFound, "weight_set.label",
-              "weight_set.label is \"best\"; \"a\" has no labels");
+              R"(weight_set.label is "best"; "a" has no labels)");
   ASSERT_TRUE(catalog_->SetLabel("a", "stable", 1, {}).ok());
   ExpectError(Find("a", "best").status(), Code::kNotFound, "weight_set.label",
-              "weight_set.label is \"best\"; \"a\" has the labels \"stable\"");
+              R"(weight_set.label is "best"; "a" has the labels "stable")");
 }
 
 TEST_F(CatalogTest, NamesAreChecked) {
@@ -256,7 +256,7 @@ TEST_F(CatalogTest, LabelsMoveAndGo) {
   EXPECT_EQ(*catalog_->SetLabel("a", "x", {}, {}), nullptr);
   EXPECT_EQ(Find("a", "x").status().code(), Code::kNotFound);
   ExpectError(catalog_->SetLabel("a", "x", {}, {}).status(), Code::kNotFound,
-              "label", "label is \"x\"; \"a\" has no labels");
+              "label", R"(label is "x"; "a" has no labels)");
 }
 
 TEST_F(CatalogTest, LabelsPointOnlyAtVersionsThereAre) {

@@ -129,7 +129,7 @@ grpc::Status Refusal(grpc::StatusCode code, const std::string& message,
   details.set_code(code);
   details.set_message(message);
   details.add_details()->PackFrom(detail);
-  return grpc::Status(code, message, details.SerializeAsString());
+  return {code, message, details.SerializeAsString()};
 }
 
 TEST_F(ClientTest, AnswerArrives) {

@@ -1,5 +1,6 @@
 #include "proto/codec.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -23,7 +24,8 @@ using v1::DATA_TYPE_FLOAT16;
 using v1::DATA_TYPE_FLOAT32;
 using v1::DATA_TYPE_FLOAT64;
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
+template <typename T>
+constexpr T kInf = std::numeric_limits<T>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 template <typename T>
@@ -254,7 +256,7 @@ TEST(Codec, UnalignedDataReadsRight) {
   for (const v1::Tensor& tensor : tensors) {
     alignas(8) char buffer[32];
     for (size_t offset = 0; offset < 8; ++offset) {
-      std::memcpy(buffer + offset, tensor.data().data(), tensor.data().size());
+      std::copy(tensor.data().begin(), tensor.data().end(), buffer + offset);
       const absl::StatusOr<TensorView> view = TensorView::Of(
           tensor, absl::string_view(buffer + offset, tensor.data().size()),
           "key", {});
@@ -309,11 +311,11 @@ TEST(Codec, NanIsRefusedByItsIndex) {
 
 TEST(Codec, InfinityIsRefusedInEveryType) {
   const v1::Tensor tensors[] = {
-      WithData(DATA_TYPE_FLOAT32, {1}, Bytes<float>({kInf})),
-      WithData(DATA_TYPE_FLOAT64, {1}, Bytes<double>({-kInf})),
+      WithData(DATA_TYPE_FLOAT32, {1}, Bytes<float>({kInf<float>})),
+      WithData(DATA_TYPE_FLOAT64, {1}, Bytes<double>({-kInf<double>})),
       WithData(DATA_TYPE_FLOAT16, {1}, Bytes<uint16_t>({0x7c00})),
       WithData(DATA_TYPE_BFLOAT16, {1}, Bytes<uint16_t>({0xff80})),
-      WithValues(DATA_TYPE_FLOAT64, {1}, {kInf}),
+      WithValues(DATA_TYPE_FLOAT64, {1}, {kInf<double>}),
   };
   for (const v1::Tensor& tensor : tensors) {
     for (const absl::Status& status :
@@ -328,8 +330,8 @@ TEST(Codec, InfinityIsRefusedInEveryType) {
 TEST(Codec, FirstOfSeveralRefusedElementsIsNamed) {
   // Beyond one run of conversion, so that the index counts from the tensor.
   std::vector<float> numbers(5000);
-  numbers[4321] = kInf;
-  numbers[4322] = -kInf;
+  numbers[4321] = kInf<float>;
+  numbers[4322] = -kInf<float>;
   ExpectRefused(
       ReadAll<double>(WithData(DATA_TYPE_FLOAT32, {5, 1000}, Bytes(numbers)))
           .status(),
@@ -340,17 +342,18 @@ TEST(Codec, FirstOfSeveralRefusedElementsIsNamed) {
 TEST(Codec, MinusInfinityIsAcceptedWhereAskedFor) {
   const Accept accept = Accept::kFiniteOrMinusInf;
   const v1::Tensor tensors[] = {
-      WithData(DATA_TYPE_FLOAT32, {2}, Bytes<float>({-kInf, 1})),
-      WithData(DATA_TYPE_FLOAT64, {2}, Bytes<double>({-kInf, 1})),
+      WithData(DATA_TYPE_FLOAT32, {2}, Bytes<float>({-kInf<float>, 1})),
+      WithData(DATA_TYPE_FLOAT64, {2}, Bytes<double>({-kInf<double>, 1})),
       WithData(DATA_TYPE_FLOAT16, {2}, Bytes<uint16_t>({0xfc00, 0x3c00})),
-      WithValues(DATA_TYPE_BFLOAT16, {2}, {-kInf, 1}),
+      WithValues(DATA_TYPE_BFLOAT16, {2}, {-kInf<double>, 1}),
   };
   for (const v1::Tensor& tensor : tensors) {
-    EXPECT_THAT(*ReadAll<float>(tensor, accept), ElementsAre(-kInf, 1));
-    EXPECT_THAT(*ReadAll<double>(tensor, accept), ElementsAre(-kInf, 1));
+    EXPECT_THAT(*ReadAll<float>(tensor, accept), ElementsAre(-kInf<float>, 1));
+    EXPECT_THAT(*ReadAll<double>(tensor, accept),
+                ElementsAre(-kInf<double>, 1));
   }
   ExpectRefused(
-      ReadAll<float>(WithValues(DATA_TYPE_FLOAT32, {1}, {kInf}), accept)
+      ReadAll<float>(WithValues(DATA_TYPE_FLOAT32, {1}, {kInf<double>}), accept)
           .status(),
       "key.values[0]",
       "key.values[0] (index [0]) is +inf; expected a finite number or -inf");
@@ -363,16 +366,16 @@ TEST(Codec, MinusInfinityIsAcceptedWhereAskedFor) {
 TEST(Codec, FiniteNumberNeverTurnsIntoMinusInfinity) {
   const Accept accept = Accept::kFiniteOrMinusInf;
   ExpectRefused(
-      ReadAll<float>(
-          WithData(DATA_TYPE_FLOAT64, {2}, Bytes<double>({-kInf, -1e300})),
-          accept)
+      ReadAll<float>(WithData(DATA_TYPE_FLOAT64, {2},
+                              Bytes<double>({-kInf<double>, -1e300})),
+                     accept)
           .status(),
       "key.data",
       "key.data at index [1] is -1e+300; expected a number in the range of "
       "FLOAT32, which the computation is in");
   ExpectRefused(
-      ReadAll<double>(WithValues(DATA_TYPE_FLOAT16, {2}, {-kInf, -65520}),
-                      accept)
+      ReadAll<double>(
+          WithValues(DATA_TYPE_FLOAT16, {2}, {-kInf<double>, -65520}), accept)
           .status(),
       "key.values[1]",
       "key.values[1] (index [1]) is -65520; expected a number in the range of "
@@ -469,7 +472,7 @@ TEST(Codec, BoolOtherThanZeroAndOneIsRefused) {
 }
 
 TEST(Codec, EncodedTensorReadsBackInEveryFloatType) {
-  const std::vector<double> numbers = {0.5, -2, 1024, 0, 65504, -kInf};
+  const std::vector<double> numbers = {0.5, -2, 1024, 0, 65504, -kInf<double>};
   const std::vector<int64_t> shape = {2, 3};
   for (const v1::DataType dtype : {DATA_TYPE_FLOAT32, DATA_TYPE_FLOAT64,
                                    DATA_TYPE_FLOAT16, DATA_TYPE_BFLOAT16}) {

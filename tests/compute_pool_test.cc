@@ -51,7 +51,7 @@ Step CountingStep(int64_t tasks, std::atomic<int>& count) {
           }};
 }
 
-Step FailingStep(int64_t tasks, std::vector<int64_t> failing) {
+Step FailingStep(int64_t tasks, const std::vector<int64_t>& failing) {
   return {tasks, [failing](int64_t task, Workspace&) {
             for (const int64_t one : failing) {
               if (task == one) {
@@ -283,7 +283,7 @@ TEST(Workspace, BlocksAreAlignedAndDoNotOverlap) {
   constexpr int64_t kCounts[] = {1, 7, 100000, 3, 0, 50000};
   std::vector<std::pair<uintptr_t, uintptr_t>> ranges;
   for (const int64_t count : kCounts) {
-    float* const start = workspace.Allocate<float>(count);
+    auto* const start = workspace.Allocate<float>(count);
     for (int64_t i = 0; i < count; ++i) start[i] = 1.0F;
     const auto address = reinterpret_cast<uintptr_t>(start);
     EXPECT_EQ(address % 64, 0U);
@@ -300,8 +300,8 @@ TEST(Workspace, TaskOfTheSameSizeFindsOneBlock) {
   workspace.Allocate<float>(kCount);
   workspace.Allocate<float>(kCount);
   workspace.Reset();
-  float* const first = workspace.Allocate<float>(kCount);
-  float* const second = workspace.Allocate<float>(kCount);
+  auto* const first = workspace.Allocate<float>(kCount);
+  auto* const second = workspace.Allocate<float>(kCount);
   EXPECT_EQ(second - first, kCount);
   workspace.Reset();
   EXPECT_EQ(workspace.Allocate<float>(kCount), first);

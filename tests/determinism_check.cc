@@ -174,6 +174,20 @@ std::string Describe(const DeterminismSetting& setting) {
 
 enum class Tile { kByThreads, kByBatch, kByLoad };
 
+// term(0) + ... + term(count - 1), tile by tile.
+template <typename T, typename Term>
+T SumInTiles(int64_t count, int64_t tile, const Term& term) {
+  T sum{0};
+  for (int64_t first = 0; first < count; first += tile) {
+    T part{0};
+    for (int64_t i = first; i < std::min(first + tile, count); ++i) {
+      part += term(i);
+    }
+    sum += part;
+  }
+  return sum;
+}
+
 // sum over keys of weight * value, tile by tile of keys.
 template <typename T>
 Input TimesValue(const Input& weights, const Input& value, int64_t tile) {
@@ -185,17 +199,11 @@ Input TimesValue(const Input& weights, const Input& value, int64_t tile) {
     for (int64_t h = 0; h < heads; ++h) {
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t c = 0; c < value.shape[3]; ++c) {
-          T sum{0};
-          for (int64_t first = 0; first < keys; first += tile) {
-            T part{0};
-            for (int64_t j = first; j < std::min(first + tile, keys); ++j) {
-              const T weight = static_cast<T>(weights.At(b, h, i, j));
-              if (weight == 0) continue;  // value may be NaN there
-              part += weight * static_cast<T>(value.At(b, h / group, j, c));
-            }
-            sum += part;
-          }
-          output.At(b, h, i, c) = sum;
+          output.At(b, h, i, c) = SumInTiles<T>(keys, tile, [&](int64_t key) {
+            const T weight = static_cast<T>(weights.At(b, h, i, key));
+            if (weight == 0) return T{0};  // value may be NaN there
+            return weight * static_cast<T>(value.At(b, h / group, key, c));
+          });
         }
       }
     }
@@ -225,8 +233,9 @@ class PlantedTile {
     with_weights.top_k.reset();
     const Input weights = RunCore(with_weights, pool).matrix;
     int64_t parts = running;
-    if (tile_ == Tile::kByThreads)
+    if (tile_ == Tile::kByThreads) {
       parts = pool == nullptr ? 1 : pool->threads();
+    }
     if (tile_ == Tile::kByBatch) parts = layer_case.problem.batch();
     const int64_t keys = layer_case.problem.kv_len();
     const int64_t tile = std::max<int64_t>(1, (keys + parts - 1) / parts);
@@ -256,8 +265,9 @@ DeterminismReport CheckDeterminism(const Compute& compute, int64_t requests,
                                    uint64_t first_seed,
                                    const DeterminismSetting& setting) {
   std::unique_ptr<ComputePool> pool;
-  if (setting.threads > 0)
+  if (setting.threads > 0) {
     pool = std::make_unique<ComputePool>(setting.threads);
+  }
   Requests source(first_seed);
   std::vector<BatchCheck> checks;
   for (int64_t i = 0; i < requests; ++i) {

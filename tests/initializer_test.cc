@@ -228,7 +228,7 @@ TEST(Initializer, SizeIsCheckedAgainstTheLimitToTheByte) {
   initializer.input_bias = true;
   initializer.output_bias = true;
   const int64_t bytes =
-      4 * (11 * 30 + 30 + 13 * 10 + 10 + 17 * 14 + 14 + 42 * 19 + 19);
+      int64_t{4} * (11 * 30 + 30 + 13 * 10 + 10 + 17 * 14 + 14 + 42 * 19 + 19);
   EXPECT_TRUE(Initialize(initializer, bytes).ok());
   const absl::Status status = Initialize(initializer, bytes - 1).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);

@@ -22,8 +22,7 @@ using ::testing::HasSubstr;
 // A layer of 2 query heads over 1 key/value head, head_dim 3, value_dim 2, with
 // input widths 5, 4 and 6, and what it computes on.
 struct LayerCall {
-  static constexpr int64_t kHeads = 2, kKvHeads = 1, kHeadDim = 3,
-                           kValueDim = 2;
+  static constexpr int64_t kHeads = 2, kKvHeads = 1, kValueDim = 2;
 
   Layout layout = Layout::kInOut;
   Owned<float> query_weight = Owned<float>::Distinct({1, 1, 5, 6}, 0.2);
@@ -172,39 +171,44 @@ TEST(LayerTest, AProjectionThatOverflowsNamesItself) {
               HasSubstr("value projection[batch 0, row 1, column 0]"));
 }
 
+// Projects rows of width 3 to width `out` and compares with plain loops.
+void ExpectEveryElementIsProjected(int64_t rows, int64_t out, Layout layout) {
+  constexpr int64_t kIn = 3;
+  const auto input = Owned<float>::Distinct({2, 1, rows, kIn}, 0.3);
+  const auto weight = Owned<float>::Distinct({1, 1, kIn, out}, 0.9);
+  const auto bias = Owned<float>::Distinct({1, 1, 1, out}, 1.7);
+  Owned<float> output({2, 1, rows, out},
+                      std::numeric_limits<float>::quiet_NaN());
+  const Step step = ProjectionStep<float>(
+      input.view(),
+      {weight.elements.data(), bias.elements.data(), kIn, out, layout},
+      output.view(), {}, "query projection");
+  ASSERT_TRUE(RunInline({step}).ok());
+  for (int64_t row = 0; row < 2 * rows; ++row) {
+    for (int64_t column = 0; column < out; ++column) {
+      double expected = bias.elements[static_cast<size_t>(column)];
+      for (int64_t i = 0; i < kIn; ++i) {
+        const int64_t at =
+            layout == Layout::kInOut ? i * out + column : column * kIn + i;
+        expected += static_cast<double>(
+                        input.elements[static_cast<size_t>(row * kIn + i)]) *
+                    weight.elements[static_cast<size_t>(at)];
+      }
+      // gamma_(3 + 1) times a sum of magnitude within 4.
+      ASSERT_NEAR(output.elements[static_cast<size_t>(row * out + column)],
+                  expected, 4 * 4 * 0x1p-24);
+    }
+  }
+}
+
 // Around the edges of the panels (96 rows, 384 columns) and both layouts.
 TEST(ProjectionTest, EveryPanelIsWritten) {
   for (const int64_t rows : {1, 95, 96, 97, 200}) {
     for (const int64_t out : {1, 383, 384, 385}) {
       for (const Layout layout : {Layout::kInOut, Layout::kOutIn}) {
-        constexpr int64_t kIn = 3;
-        const auto input = Owned<float>::Distinct({2, 1, rows, kIn}, 0.3);
-        const auto weight = Owned<float>::Distinct({1, 1, kIn, out}, 0.9);
-        const auto bias = Owned<float>::Distinct({1, 1, 1, out}, 1.7);
-        Owned<float> output({2, 1, rows, out},
-                            std::numeric_limits<float>::quiet_NaN());
-        const Step step = ProjectionStep<float>(
-            input.view(),
-            {weight.elements.data(), bias.elements.data(), kIn, out, layout},
-            output.view(), {}, "query projection");
-        ASSERT_TRUE(RunInline({step}).ok());
-        for (int64_t row = 0; row < 2 * rows; ++row) {
-          for (int64_t column = 0; column < out; ++column) {
-            double expected = bias.elements[static_cast<size_t>(column)];
-            for (int64_t i = 0; i < kIn; ++i) {
-              const int64_t at = layout == Layout::kInOut ? i * out + column
-                                                          : column * kIn + i;
-              expected +=
-                  static_cast<double>(
-                      input.elements[static_cast<size_t>(row * kIn + i)]) *
-                  weight.elements[static_cast<size_t>(at)];
-            }
-            // gamma_(3 + 1) times a sum of magnitude within 4.
-            ASSERT_NEAR(
-                output.elements[static_cast<size_t>(row * out + column)],
-                expected, 4 * 4 * 0x1p-24);
-          }
-        }
+        ASSERT_NO_FATAL_FAILURE(
+            ExpectEveryElementIsProjected(rows, out, layout))
+            << rows << " rows to " << out;
       }
     }
   }

@@ -2,6 +2,7 @@
 // handing the core another problem than the reference: a suite that still
 // agrees would not see the same mistake in the core. And the cases must contain
 // every option, or they would prove nothing about it.
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -205,32 +206,28 @@ TEST(PlantedMistake, NanInOneElementIsCaught) {
 bool HasDeadRow(const LayerCase& c) {
   const reference::Answer answer =
       Attention(c.problem, ComputePrecision(c.dtype));
-  for (const reference::Bounded& lse : answer.lse.elements) {
-    if (std::isinf(lse.value)) return true;
-  }
-  return false;
+  const auto& lse = answer.lse.elements;
+  return std::any_of(lse.begin(), lse.end(), [](const reference::Bounded& row) {
+    return std::isinf(row.value);
+  });
 }
 
 bool HasLowestBias(const LayerCase& c) {
   if (!c.problem.bias) return false;
-  for (const double element : c.problem.bias->elements) {
-    if (element == std::numeric_limits<float>::lowest()) return true;
-  }
-  return false;
+  const auto& bias = c.problem.bias->elements;
+  return std::find(bias.begin(), bias.end(),
+                   std::numeric_limits<float>::lowest()) != bias.end();
 }
 
 bool HasNan(const Input& input) {
-  for (const double element : input.elements) {
-    if (std::isnan(element)) return true;
-  }
-  return false;
+  return std::any_of(input.elements.begin(), input.elements.end(),
+                     [](double element) { return std::isnan(element); });
 }
 
 bool HasKeyLengthZero(const LayerCase& c) {
-  for (const int64_t length : c.problem.key_lengths) {
-    if (length == 0 && c.problem.kv_len() > 0) return true;
-  }
-  return false;
+  const auto& lengths = c.problem.key_lengths;
+  return c.problem.kv_len() > 0 &&
+         std::find(lengths.begin(), lengths.end(), 0) != lengths.end();
 }
 
 // How often each option occurs among the first cases.

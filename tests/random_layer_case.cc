@@ -263,7 +263,7 @@ class Drawing {
   reference::Shape DrawMaskShape() {
     reference::Shape shape = {sizes_.batch, problem().num_heads,
                               sizes_.query_len, sizes_.kv_len};
-    const int64_t rank = dice_.Pick<int64_t>({1, 2, 4});
+    const auto rank = dice_.Pick<int64_t>({1, 2, 4});
     for (size_t axis = 0; axis < shape.size(); ++axis) {
       const bool absent = static_cast<int64_t>(axis) < 4 - rank;
       if (absent || dice_.Chance(0.3)) shape[axis] = 1;

@@ -120,8 +120,9 @@ bool Attended(const Problem& problem, int64_t item, int64_t head, int64_t row,
   if (key >= problem.valid_kv_len(item)) return false;
   const int64_t position = row + Offset(problem, item);
   if (problem.causal && key > position) return false;
-  if (problem.window_left && key < position - *problem.window_left)
+  if (problem.window_left && key < position - *problem.window_left) {
     return false;
+  }
   if (problem.window_right && key > position + *problem.window_right) {
     return false;
   }

@@ -36,7 +36,7 @@ TEST(Dropped, WrapsTheSeedAndFollowsTheItem) {
 TEST(RoundToFormat, Float32IsTheProcessorsOwnRounding) {
   std::mt19937_64 bits(1);
   for (int i = 0; i < 100000; ++i) {
-    const double significand = static_cast<double>(bits() >> 11);
+    const auto significand = static_cast<double>(bits() >> 11);
     const int exponent = static_cast<int>(bits() % 290) - 205;
     const double value = std::ldexp(significand, exponent - 52);
     EXPECT_EQ(RoundToFormat(value, Float32Format()),

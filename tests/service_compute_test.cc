@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -87,7 +88,10 @@ TEST_F(ServiceComputeTest, ChapterWithoutWeightsComesOut) {
 }
 
 TEST_F(ServiceComputeTest, HeadsApartAndSideBySideAreTheSameToTheBit) {
-  constexpr int64_t kBatch = 2, kRows = 3, kHeads = 4, kDim = 5;
+  constexpr int64_t kBatch = 2;
+  constexpr int64_t kRows = 3;
+  constexpr int64_t kHeads = 4;
+  constexpr int64_t kDim = 5;
   v1::ComputeAttentionRequest together;
   *together.mutable_query() = Floats({kBatch, kRows, kHeads * kDim}, 1);
   *together.mutable_key() = Floats({kBatch, kRows, kHeads * kDim}, 2);
@@ -110,6 +114,7 @@ TEST_F(ServiceComputeTest, HeadsApartAndSideBySideAreTheSameToTheBit) {
 }
 
 TEST_F(ServiceComputeTest, ItemOfABatchIsTheSameAloneToTheBit) {
+  constexpr int64_t kItem = 30;  // elements, 5 rows of 6
   v1::ComputeAttentionRequest both;
   *both.mutable_query() = Floats({2, 5, 6});
   both.set_num_heads(2);
@@ -118,11 +123,11 @@ TEST_F(ServiceComputeTest, ItemOfABatchIsTheSameAloneToTheBit) {
   const std::vector<double> elements = Elements(both.query());
   *second.mutable_query() =
       TensorOf(v1::DATA_TYPE_FLOAT32, {5, 6},
-               {elements.begin() + 5 * 6, elements.end()});
+               {elements.begin() + kItem, elements.end()});
   const auto of_both = Elements(Compute(both).output());
   const auto alone = Compute(second);
   EXPECT_THAT(ShapeOf(alone.output()), ElementsAre(5, 6));
-  EXPECT_EQ(std::vector<double>(of_both.begin() + 5 * 6, of_both.end()),
+  EXPECT_EQ(std::vector<double>(of_both.begin() + kItem, of_both.end()),
             Elements(alone.output()));
 }
 
@@ -213,10 +218,35 @@ TEST_F(ServiceComputeTest, MasksAreReadFromEitherCarrier) {
   EXPECT_NE(Compute(request).output().data(), outputs[0]);
 }
 
+// Elements of a tensor of rank 1, 2 or 4 with every axis of the size in `full`,
+// [batch, heads, rows, keys]: what has size 1 is repeated.
+std::vector<double> Stretched(const std::vector<double>& elements,
+                              const std::vector<int64_t>& shape,
+                              const std::array<int64_t, 4>& full) {
+  std::vector<int64_t> four(4 - shape.size(), 1);
+  four.insert(four.end(), shape.begin(), shape.end());
+  std::vector<double> stretched;
+  for (int64_t at = 0; at < full[0] * full[1] * full[2] * full[3]; ++at) {
+    int64_t rest = at;
+    int64_t stride = 1;
+    int64_t index = 0;
+    for (size_t axis = 4; axis-- > 0;) {
+      if (four[axis] > 1) index += rest % full[axis] * stride;
+      stride *= four[axis];
+      rest /= full[axis];
+    }
+    stretched.push_back(elements[static_cast<size_t>(index)]);
+  }
+  return stretched;
+}
+
 TEST_F(ServiceComputeTest, MaskAxesOfSizeOneAreStretched) {
   // batch, heads, rows and keys that differ, so that no axis passes for
   // another.
-  constexpr int64_t kBatch = 2, kHeads = 3, kRows = 4, kKeys = 5;
+  constexpr int64_t kBatch = 2;
+  constexpr int64_t kHeads = 3;
+  constexpr int64_t kRows = 4;
+  constexpr int64_t kKeys = 5;
   v1::ComputeAttentionRequest request;
   *request.mutable_query() = Floats({kBatch, kRows, kHeads * 2}, 1);
   *request.mutable_key() = Floats({kBatch, kKeys, kHeads * 2}, 2);
@@ -231,27 +261,10 @@ TEST_F(ServiceComputeTest, MaskAxesOfSizeOneAreStretched) {
     request.clear_bias();
     v1::ComputeAttentionRequest stretched = request;
     *request.mutable_bias() = Floats(shape, 3);
-    // The same bias with every axis of full size.
-    std::vector<int64_t> four(4 - shape.size(), 1);
-    four.insert(four.end(), shape.begin(), shape.end());
-    const std::vector<double> small = Elements(request.bias());
-    std::vector<double> full;
-    for (int64_t b = 0; b < kBatch; ++b) {
-      for (int64_t h = 0; h < kHeads; ++h) {
-        for (int64_t i = 0; i < kRows; ++i) {
-          for (int64_t j = 0; j < kKeys; ++j) {
-            const int64_t at[] = {b, h, i, j};
-            int64_t index = 0;
-            for (size_t axis = 0; axis < 4; ++axis) {
-              index = index * four[axis] + (four[axis] == 1 ? 0 : at[axis]);
-            }
-            full.push_back(small[static_cast<size_t>(index)]);
-          }
-        }
-      }
-    }
     *stretched.mutable_bias() =
-        TensorOf(v1::DATA_TYPE_FLOAT32, {kBatch, kHeads, kRows, kKeys}, full);
+        TensorOf(v1::DATA_TYPE_FLOAT32, {kBatch, kHeads, kRows, kKeys},
+                 Stretched(Elements(request.bias()), shape,
+                           {kBatch, kHeads, kRows, kKeys}));
     EXPECT_EQ(Compute(request).output().data(),
               Compute(stretched).output().data())
         << ::testing::PrintToString(shape);

@@ -93,7 +93,7 @@ TEST(ServiceLimits, ReplyThatIsTooLargeNamesFigureAndFlag) {
   EXPECT_EQ(ComputeOn(server, request).code, grpc::StatusCode::OK);
   request.set_want_lse(true);
   ExpectOverLimit(ComputeOn(server, request), "--max-result-bytes",
-                  config.limits.max_result_bytes + 10 * 4,
+                  config.limits.max_result_bytes + int64_t{10} * 4,
                   config.limits.max_result_bytes);
   // Values take eight bytes each.
   request.set_want_lse(false);
@@ -135,18 +135,18 @@ TEST(ServiceLimits, WorkspaceThatIsTooLargeNamesFigureAndFlag) {
   *half.mutable_query() =
       TensorOf(v1::DATA_TYPE_FLOAT16, {10, 4}, Elements(half.query()));
   ExpectOverLimit(ComputeOn(server, half), "--max-workspace-bytes",
-                  in_place + 2 * 4 * 10 * 4, 1);
+                  in_place + int64_t{2} * 4 * 10 * 4, 1);
 }
 
 TEST(ServiceLimits, TooManyMultiplyAddsNameFigureAndFlag) {
   auto config = TestServer::TestConfig();
-  config.limits.max_multiply_adds = 10 * 10 * (4 + 4);
+  config.limits.max_multiply_adds = int64_t{10} * 10 * (4 + 4);
   TestServer server(config);
   auto request = SmallRequest();
   EXPECT_EQ(ComputeOn(server, request).code, grpc::StatusCode::OK);
   *request.mutable_query() = Floats({11, 4});
   ExpectOverLimit(ComputeOn(server, request), "--max-multiply-adds",
-                  11 * 11 * (4 + 4), config.limits.max_multiply_adds);
+                  int64_t{11} * 11 * (4 + 4), config.limits.max_multiply_adds);
 }
 
 TEST(ServiceLimits, AxisThatIsTooLongIsRefused) {

@@ -45,7 +45,7 @@ Request HeadsApart() {
   return request;
 }
 
-v1::Tensor WithElement(v1::Tensor tensor, size_t index, double element) {
+v1::Tensor WithElement(const v1::Tensor& tensor, size_t index, double element) {
   std::vector<double> elements = Elements(tensor);
   elements[index] = element;
   return TensorOf(tensor.dtype(), ShapeOf(tensor), elements);
@@ -185,7 +185,7 @@ std::vector<Case> TensorCases() {
        [](Request& r) {
          r.add_key_lengths(1);
          r.add_key_lengths(4);
-         *r.mutable_key() = WithElement(r.key(), (5 + 3) * 8, kNan);
+         *r.mutable_key() = WithElement(r.key(), size_t{5 + 3} * 8, kNan);
        },
        "key.data", "at index [1, 3, 0] is NaN"},
   };

@@ -110,7 +110,7 @@ Client::Client(const std::string& target, const ClientOptions& options)
     : stubs_(std::make_unique<Stubs>(Connect(target, options),
                                      ReceiveLimit(options))) {}
 
-Client::Client(std::shared_ptr<grpc::Channel> channel)
+Client::Client(const std::shared_ptr<grpc::Channel>& channel)
     : stubs_(std::make_unique<Stubs>(channel, Stubs::kUnknownLimit)) {}
 
 Client::~Client() = default;

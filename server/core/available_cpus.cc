@@ -9,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "server/core/compute_pool.h"
 
 namespace attention::core {
@@ -95,7 +96,8 @@ std::optional<double> CgroupCpuQuota(const std::string& membership,
     } else if (HasCpuController(controllers)) {
       for (const std::string& name : {controllers, std::string("cpu")}) {
         ForEachGroupUpwards(
-            mount + "/" + name, group, [&](const std::string& folder) {
+            absl::StrCat(mount, "/", name), group,
+            [&](const std::string& folder) {
               TakeSmaller(Ratio(ReadWhole(folder + "/cpu.cfs_quota_us") + " " +
                                 ReadWhole(folder + "/cpu.cfs_period_us")),
                           smallest);

@@ -72,6 +72,22 @@ bool ProductIsRight(Transpose transpose_a, Transpose transpose_b, int64_t rows,
 }
 
 template <typename T>
+absl::Status TestShape(const char* type, int64_t rows, int64_t columns,
+                       int64_t inner) {
+  for (const Transpose b : {Transpose::kNo, Transpose::kYes}) {
+    for (const T beta : {T{0}, T{1}}) {
+      if (!ProductIsRight<T>(Transpose::kNo, b, rows, columns, inner, beta)) {
+        return absl::InternalError(absl::StrCat(
+            "OpenBLAS (", BlasKernel(), ") multiplies ", type, " [", rows, ", ",
+            inner, "] by [", inner, ", ", columns,
+            b == Transpose::kYes ? "] transposed" : "]", " wrongly"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+template <typename T>
 absl::Status TestShapes(const char* type) {
   // Around the register tiles of OpenBLAS's kernels (4, 6, 8, 12, 16, 24, 48),
   // around its small-matrix limits, and past its inner blocking (320 to 448).
@@ -83,16 +99,9 @@ absl::Status TestShapes(const char* type) {
       for (const int64_t inner : kInner) {
         // The long sums only where they meet a new kernel edge.
         if (inner > 65 && (rows % 12 > 1 || columns % 16 > 1)) continue;
-        for (const Transpose b : {Transpose::kNo, Transpose::kYes}) {
-          for (const T beta : {T{0}, T{1}}) {
-            if (!ProductIsRight<T>(Transpose::kNo, b, rows, columns, inner,
-                                   beta)) {
-              return absl::InternalError(absl::StrCat(
-                  "OpenBLAS (", BlasKernel(), ") multiplies ", type, " [", rows,
-                  ", ", inner, "] by [", inner, ", ", columns,
-                  b == Transpose::kYes ? "] transposed" : "]", " wrongly"));
-            }
-          }
+        if (absl::Status status = TestShape<T>(type, rows, columns, inner);
+            !status.ok()) {
+          return status;
         }
       }
     }
@@ -152,18 +161,26 @@ bool Repeats(const Product& product) {
 }
 
 template <typename T>
+absl::Status TestRepeat(const char* type, const Product& product) {
+  if (Repeats<T>(product)) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(
+      "OpenBLAS (", BlasKernel(), ") rounds the product of ", type, " [",
+      product.rows, ", ", product.inner, "] by [", product.inner, ", ",
+      product.columns,
+      product.transpose_b == Transpose::kYes ? "] transposed" : "]",
+      " differently at another address or beside another thread"));
+}
+
+template <typename T>
 absl::Status TestRepeats(const char* type) {
   // One row, the few rows of a short request, a panel that is cut off.
   for (const int64_t rows : {1, 6, 37, 130}) {
     for (const int64_t columns : {2, 64, 389}) {
       for (const int64_t inner : {3, 64, 500}) {
         for (const Transpose b : {Transpose::kNo, Transpose::kYes}) {
-          if (Repeats<T>({b, rows, columns, inner})) continue;
-          return absl::InternalError(absl::StrCat(
-              "OpenBLAS (", BlasKernel(), ") rounds the product of ", type,
-              " [", rows, ", ", inner, "] by [", inner, ", ", columns,
-              b == Transpose::kYes ? "] transposed" : "]",
-              " differently at another address or beside another thread"));
+          absl::Status status =
+              TestRepeat<T>(type, {b, rows, columns, inner});
+          if (!status.ok()) return status;
         }
       }
     }

@@ -7,7 +7,8 @@ namespace attention::core {
 std::vector<int64_t> ValidKvLengths(const AttentionOptions& options,
                                     int64_t batch, int64_t kv_len) {
   if (!options.key_lengths.empty()) return options.key_lengths;
-  return std::vector<int64_t>(static_cast<size_t>(batch), kv_len);
+  std::vector<int64_t> all(static_cast<size_t>(batch), kv_len);
+  return all;
 }
 
 std::vector<int64_t> QueryOffsets(

@@ -30,7 +30,8 @@ struct Tensor4 {
     return Row(batch, head, row)[column * stride[kColumn]];
   }
 
-  // A mutable view is usable wherever a const one is wanted.
+  // A mutable view is usable wherever a const one is wanted, like a pointer.
+  // NOLINTNEXTLINE(google-explicit-constructor)
   operator Tensor4<const T>() const { return {data, shape, stride}; }
 };
 

@@ -126,6 +126,7 @@ class WholeRows {
   void MarkAttended(const Place& place, uint8_t* attended) const {
     const KeyRange visible = problem_.Visible(place.batch, place.row, 1);
     for (int64_t j = place.keys.begin; j < place.keys.end; ++j) {
+      const int64_t at = j - place.keys.begin;
       bool attend = visible.begin <= j && j < visible.end;
       if (attend && problem_.inputs.attend_mask) {
         attend = problem_.inputs.attend_mask.At(place.batch, place.head,
@@ -136,7 +137,7 @@ class WholeRows {
             problem_.inputs.bias.At(place.batch, place.head, place.row, j) !=
             -std::numeric_limits<T>::infinity();
       }
-      attended[j - place.keys.begin] = attend;
+      attended[at] = attend;
     }
   }
 
@@ -155,8 +156,9 @@ class WholeRows {
   // Copies a row to the attention matrix if this is the stage that was asked
   // for; keys outside place.keys are excluded.
   void Show(Stage stage, const Place& place, const T* row) const {
-    if (!problem_.outputs.matrix || problem_.outputs.matrix_stage != stage)
+    if (!problem_.outputs.matrix || problem_.outputs.matrix_stage != stage) {
       return;
+    }
     const bool weights = stage == Stage::kAttentionWeights;
     const int64_t count = place.keys.size();
     if (problem_.outputs.mean_over_heads) {

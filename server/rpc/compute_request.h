@@ -60,7 +60,7 @@ struct ComputeRequest {
 // or the contract, FAILED_PRECONDITION where it does not fit the weight set.
 // The range of options is left to core::ValidateAttention.
 absl::StatusOr<ComputeRequest> ParseComputeRequest(
-    const v1::ComputeAttentionRequest& request,
+    const v1::ComputeAttentionRequest& message,
     const PerTensor<absl::string_view>& data,
     const weights::WeightSetVersion* version, const Limits& limits);
 

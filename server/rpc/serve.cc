@@ -1,5 +1,6 @@
 #include "server/rpc/serve.h"
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 #include <string>
@@ -31,13 +32,10 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
 
 bool IsRequestId(absl::string_view text) {
   if (text.empty() || text.size() > 64) return false;
-  for (const char c : text) {
-    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' &&
-        c != '_' && c != '-') {
-      return false;
-    }
-  }
-  return true;
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' ||
+           c == '_' || c == '-';
+  });
 }
 
 // The client's, or one that is unique in this process and, by its random half,

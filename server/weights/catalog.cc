@@ -157,7 +157,7 @@ absl::Status Catalog::Write(const std::string& name, const Change& change) {
     auto after = std::make_shared<StoredWeightSet>(*before);
     change.apply(*after);
     std::shared_ptr<const Snapshot> next = present->With(std::move(after));
-    const absl::Status stored = change.store(*before);
+    absl::Status stored = change.store(*before);
     if (stored.ok()) {
       Publish(std::move(next));
       return stored;

@@ -22,7 +22,8 @@ constexpr size_t kLongestAnnotation = 1024;
 bool ConsistsOf(absl::string_view text, absl::string_view marks) {
   return std::all_of(text.begin(), text.end(), [marks](char c) {
     const auto byte = static_cast<unsigned char>(c);
-    return absl::ascii_isalnum(byte) || marks.find(c) != marks.npos;
+    return absl::ascii_isalnum(byte) ||
+           marks.find(c) != absl::string_view::npos;
   });
 }
 

@@ -102,9 +102,11 @@ class Draw {
       case Distribution::kLinear:
         return Within(1 / std::sqrt(static_cast<double>(widths.in)),
                       widths.out);
-      case Distribution::kXavierUniform:
-        return std::string(static_cast<size_t>(widths.out) * sizeof(float),
-                           '\0');
+      case Distribution::kXavierUniform: {
+        std::string zeros(static_cast<size_t>(widths.out) * sizeof(float),
+                          '\0');
+        return zeros;
+      }
     }
     return {};
   }

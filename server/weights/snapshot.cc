@@ -163,7 +163,7 @@ absl::StatusOr<ListPage> Snapshot::List(const ListRequest& request) const {
     end = begin + 1;
   }
 
-  const size_t page_size = static_cast<size_t>(
+  const auto page_size = static_cast<size_t>(
       request.page_size == 0 ? kDefaultPageSize : request.page_size);
   ListPage page;
   for (auto set = begin; set != end; ++set) {

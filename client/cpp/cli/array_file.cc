@@ -34,7 +34,7 @@ std::string PathText(const std::vector<int64_t>& path) {
 // other must agree with it.
 class JsonReader {
  public:
-  explicit JsonReader(const std::string& source) : source_(source) {}
+  explicit JsonReader(std::string source) : source_(std::move(source)) {}
 
   absl::StatusOr<Array> Read(const Json& json) {
     for (const Json* level = &json; level->is_array();
@@ -67,7 +67,7 @@ class JsonReader {
     }
     for (int64_t i = 0; i < expected; ++i) {
       path_.push_back(i);
-      const absl::Status status = Walk(json[static_cast<size_t>(i)]);
+      absl::Status status = Walk(json[static_cast<size_t>(i)]);
       if (!status.ok()) return status;
       path_.pop_back();
     }

@@ -69,8 +69,8 @@ class Replay {
                 << Wrap(example.explanation) << std::flush;
       const absl::Status status = RunCase(example, chapter.digits);
       if (!status.ok()) {
-        return absl::Status(status.code(),
-                            absl::StrCat(example.id, ": ", status.message()));
+        return {status.code(),
+                absl::StrCat(example.id, ": ", status.message())};
       }
     }
     return absl::OkStatus();
@@ -101,8 +101,7 @@ class Replay {
         connection_.client.ComputeAttention(request, connection_.Options());
     if (!response.ok()) return response.status();
     for (const Expectation& expectation : example.expect) {
-      const absl::Status status =
-          Check(example.id, *response, expectation, digits);
+      absl::Status status = Check(example.id, *response, expectation, digits);
       if (!status.ok()) return status;
     }
     if (request.attention_matrix().stage() ==

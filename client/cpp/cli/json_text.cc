@@ -90,7 +90,7 @@ std::string WithSignedZeros(const std::string& text) {
       copied = i + 2;
     }
   }
-  return result.append(text, copied, std::string::npos);
+  return result.append(text, copied, text.size() - copied);
 }
 
 absl::Status MessageFromJson(const std::string& text, const std::string& source,

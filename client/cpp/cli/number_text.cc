@@ -12,15 +12,14 @@ std::string ShortestText(double number) {
   // JSON readers take -0 for the integer 0.
   if (number == 0 && std::signbit(number)) return "-0.0";
   char text[32];
-  const auto end = std::to_chars(text, text + sizeof(text), number).ptr;
-  return std::string(text, end);
+  return {text, std::to_chars(text, text + sizeof(text), number).ptr};
 }
 
 double ShortestDouble(double number, v1::DataType dtype) {
   if (dtype == v1::DATA_TYPE_FLOAT64 || !std::isfinite(number)) return number;
   const auto single = static_cast<float>(number);
   char text[32];
-  const auto end = std::to_chars(text, text + sizeof(text), single).ptr;
+  auto* const end = std::to_chars(text, text + sizeof(text), single).ptr;
   double shortest = 0;
   std::from_chars(text, end, shortest);
   // Text to double to float rounds twice, which can miss by one.

@@ -122,7 +122,7 @@ absl::Status ApplyProjections(const SetFlags& flags, v1::WeightSet& weights) {
                      {"output", flags.output, &v1::WeightSet::mutable_output}};
   for (const auto& projection : projections) {
     if (!projection.files.weight.empty()) {
-      const absl::Status status =
+      absl::Status status =
           ApplyTensor(absl::StrCat("--", projection.name, "-weight"),
                       projection.files.weight, flags.dtype,
                       *(weights.*projection.field)()->mutable_weight());
@@ -131,7 +131,7 @@ absl::Status ApplyProjections(const SetFlags& flags, v1::WeightSet& weights) {
     if (!projection.files.bias.empty()) {
       // A bias is a row: [[1, 2]] in CSV is the same as [1, 2] in JSON.
       v1::Tensor& bias = *(weights.*projection.field)()->mutable_bias();
-      const absl::Status status =
+      absl::Status status =
           ApplyTensor(absl::StrCat("--", projection.name, "-bias"),
                       projection.files.bias, flags.dtype, bias);
       if (!status.ok()) return status;

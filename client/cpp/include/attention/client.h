@@ -27,8 +27,7 @@ class Channel;
 class ChannelCredentials;
 }  // namespace grpc
 
-namespace attention {
-namespace client {
+namespace attention::client {
 
 struct ClientOptions {
   // Bytes of the largest reply to accept, at most 2^31 - 1. gRPC's own default
@@ -70,7 +69,7 @@ class Client {
   explicit Client(const std::string& target, const ClientOptions& options = {});
 
   // Calls over a channel of one's own, with its receive limit.
-  explicit Client(std::shared_ptr<grpc::Channel> channel);
+  explicit Client(const std::shared_ptr<grpc::Channel>& channel);
 
   ~Client();
   Client(Client&&) noexcept;
@@ -128,7 +127,6 @@ class Client {
   std::unique_ptr<Stubs> stubs_;
 };
 
-}  // namespace client
-}  // namespace attention
+}  // namespace attention::client
 
 #endif  // ATTENTION_CLIENT_H_

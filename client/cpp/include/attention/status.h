@@ -9,8 +9,7 @@
 
 #include "absl/status/status.h"
 
-namespace attention {
-namespace client {
+namespace attention::client {
 
 // One field of the request that was refused.
 struct FieldViolation {
@@ -25,7 +24,6 @@ std::vector<FieldViolation> FieldViolations(const absl::Status& status);
 // it would help.
 std::optional<std::chrono::nanoseconds> RetryDelay(const absl::Status& status);
 
-}  // namespace client
-}  // namespace attention
+}  // namespace attention::client
 
 #endif  // ATTENTION_STATUS_H_

@@ -9,8 +9,7 @@
 #include "absl/types/span.h"
 #include "attention/v1/attention.pb.h"
 
-namespace attention {
-namespace client {
+namespace attention::client {
 
 // A FLOAT32 tensor. The number of elements must be the product of shape; the
 // server refuses a tensor where it is not.
@@ -42,7 +41,6 @@ absl::StatusOr<std::vector<double>> ReadDoubles(const v1::Tensor& tensor);
 // The elements of a BOOL tensor as 0 and 1.
 absl::StatusOr<std::vector<uint8_t>> ReadMask(const v1::Tensor& tensor);
 
-}  // namespace client
-}  // namespace attention
+}  // namespace attention::client
 
 #endif  // ATTENTION_TENSOR_H_
