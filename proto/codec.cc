@@ -69,7 +69,9 @@ int64_t EncodeElements(absl::Span<const T> elements, Write write) {
     bool in_range = true;
     for (int64_t i = 0; i < run; ++i) {
       rounded[i] = RoundTo<Element>(source[i]);
-      in_range &= !std::isinf(Widen<T>(rounded[i])) | std::isinf(source[i]);
+      const int was_infinite = std::isinf(source[i]);
+      const int is_infinite = std::isinf(Widen<T>(rounded[i]));
+      in_range &= is_infinite <= was_infinite;
     }
     if (!in_range) {
       for (int64_t i = 0; i < run; ++i) {
