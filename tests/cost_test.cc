@@ -39,7 +39,8 @@ TEST(CostTest, ALayerCountsItsProjections) {
   // numbers; then the context, 120.
   EXPECT_EQ(LayerBytes(weights, 3, 10, 20), int64_t{4} * (192 + 192 + 128));
   weights.output = {nullptr, nullptr, 4, 9, Layout::kInOut};
-  EXPECT_EQ(LayerBytes(weights, 3, 10, 20), int64_t{4} * (192 + 192 + 128 + 128));
+  EXPECT_EQ(LayerBytes(weights, 3, 10, 20),
+            int64_t{4} * (192 + 192 + 128 + 128));
 }
 
 }  // namespace

@@ -198,6 +198,7 @@ TEST(ServiceStream, MessageBeyondTheLimitIsRefusedAlone) {
 // Sends endless requests and returns the bytes that the server holds for the
 // first of them, while it answers calls beside it.
 void ExpectOnlyTheFirstIsRead(const server::Config& config) {
+  LogLines log;
   TestServer server(config);
   const v1::ComputeAttentionRequest endless = EndlessRequest();
   const auto message = static_cast<int64_t>(endless.ByteSizeLong());
@@ -217,6 +218,8 @@ void ExpectOnlyTheFirstIsRead(const server::Config& config) {
   EXPECT_TRUE(
       WaitUntil([&] { return server.server().bytes_in_flight() <= held; }));
   EXPECT_EQ(server.server().bytes_in_flight(), held);
+  // A message that was read and did not fit would have been refused.
+  EXPECT_THAT(log.With("code=RESOURCE_EXHAUSTED"), IsEmpty());
   stream.Cancel();
   sender.join();
   stream.Finish();
@@ -231,9 +234,10 @@ TEST(ServiceStream, IsNotReadOnWhileEnoughIsUnderWay) {
 
 TEST(ServiceStream, IsNotReadOnWhileHalfTheMemoryIsTaken) {
   auto config = TestServer::TestConfig();
-  // One endless request takes its message and a reply of its size.
+  // Room for one endless request, which takes its message, a reply of its size
+  // and a workspace; its message counts twice, which is half.
   config.limits.max_bytes_in_flight =
-      3 * static_cast<int64_t>(EndlessRequest().ByteSizeLong());
+      4 * static_cast<int64_t>(EndlessRequest().ByteSizeLong());
   ExpectOnlyTheFirstIsRead(config);
 }
 

@@ -178,8 +178,7 @@ absl::Status TestRepeats(const char* type) {
     for (const int64_t columns : {2, 64, 389}) {
       for (const int64_t inner : {3, 64, 500}) {
         for (const Transpose b : {Transpose::kNo, Transpose::kYes}) {
-          absl::Status status =
-              TestRepeat<T>(type, {b, rows, columns, inner});
+          absl::Status status = TestRepeat<T>(type, {b, rows, columns, inner});
           if (!status.ok()) return status;
         }
       }

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.pb.h"
+#include "server/core/cost.h"
 #include "server/rpc/compute_handler.h"
 #include "server/rpc/compute_reply.h"
 #include "server/rpc/received_request.h"
@@ -25,6 +26,7 @@ struct Message {
   explicit Message(Admission& admission) : ticket(admission) {}
 
   uint64_t id = 0;
+  int64_t bytes = 0;  // as received
   // Given back by the stream, not by the last who refers to this: the thread
   // that computed may still do so when the stream is long over.
   Admission::Ticket ticket;
@@ -64,6 +66,7 @@ class AttentionStream final
   }
 
   void OnReadDone(bool ok) override {
+    const auto bytes = static_cast<int64_t>(received_.Length());
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (!ok || end_ != End::kOpen) {
@@ -72,9 +75,10 @@ class AttentionStream final
         return Advance();
       }
       ++under_way_;
+      under_way_bytes_ += bytes;
     }
     // Nobody reads into received_ before reading_ is false.
-    TakeMessage();
+    TakeMessage(bytes);
     const std::lock_guard<std::mutex> lock(mutex_);
     reading_ = false;
     Advance();
@@ -82,9 +86,8 @@ class AttentionStream final
 
   void OnWriteDone(bool ok) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    writing_->ticket.Release();
+    Over(*writing_);
     writing_ = nullptr;
-    --under_way_;
     if (!ok) Break();
     Advance();
   }
@@ -121,12 +124,19 @@ class AttentionStream final
   // REQUIRES: mutex_.
   void Break() { end_ = End::kBroken; }
 
-  // received_, which counts as under way already.
-  void TakeMessage() {
+  // `message` is not under way any more. REQUIRES: mutex_.
+  void Over(Message& message) {
+    message.ticket.Release();
+    --under_way_;
+    under_way_bytes_ -= message.bytes;
+  }
+
+  // received_, which has `bytes` and counts as under way already.
+  void TakeMessage(int64_t bytes) {
     try {
       const auto message = std::make_shared<Message>(backend_.admission);
+      message->bytes = bytes;
       const auto request = std::make_shared<ReceivedRequest>();
-      const auto bytes = static_cast<int64_t>(received_.Length());
       request->Receive(received_);
       message->id = request->stream_id();
       const auto call = std::make_shared<Call>(
@@ -142,6 +152,7 @@ class AttentionStream final
       // Thrown before there was a call that could answer.
       const std::lock_guard<std::mutex> lock(mutex_);
       --under_way_;
+      under_way_bytes_ -= bytes;
       if (end_ == End::kOpen) end_ = End::kOutOfMemory;
     }
   }
@@ -177,8 +188,7 @@ class AttentionStream final
   // REQUIRES: mutex_.
   void Advance() {
     if (end_ == End::kBroken) {
-      under_way_ -= static_cast<int64_t>(answers_.size());
-      for (const auto& message : answers_) message->ticket.Release();
+      for (const auto& message : answers_) Over(*message);
       answers_.clear();
     }
     if (writing_ == nullptr && !answers_.empty()) {
@@ -201,11 +211,14 @@ class AttentionStream final
     call_->Finish(Ended());
   }
 
+  // REQUIRES: mutex_.
   bool HasRoom() const {
-    return under_way_ == 0 ||
-           (under_way_ < backend_.limits.max_stream_in_flight &&
-            backend_.admission.bytes() <
-                backend_.limits.max_bytes_in_flight / 2);
+    if (under_way_ == 0) return true;
+    if (under_way_ >= backend_.limits.max_stream_in_flight) return false;
+    // What the messages under way will take beside themselves is not known
+    // before they are looked at: a reply of their own size, so far.
+    return core::SaturatingAdd(backend_.admission.bytes(), under_way_bytes_) <
+           backend_.limits.max_bytes_in_flight / 2;
   }
 
   absl::Status Ended() const {
@@ -236,7 +249,8 @@ class AttentionStream final
   End end_ = End::kOpen;
   bool reading_ = false;
   bool finished_ = false;
-  int64_t under_way_ = 0;  // messages read and not yet written or dropped
+  int64_t under_way_ = 0;        // messages read and not yet written or dropped
+  int64_t under_way_bytes_ = 0;  // of those messages
   std::deque<std::shared_ptr<Message>> answers_;
   std::shared_ptr<Message> writing_;
 };
