@@ -56,13 +56,12 @@ absl::Status CheckElement(const TensorView& tensor, int64_t index, double sent,
   return absl::OkStatus();
 }
 
-// Writes `elements`, rounded to Element, into values if they were sized and
-// data otherwise. Returns the index of the first finite one that Element does
-// not reach, elements.size() if there is none.
-template <typename Element, typename T>
-int64_t EncodeElements(absl::Span<const T> elements, v1::Tensor& tensor) {
+// Writes `elements`, rounded to Element, by write(first, rounded, count) in
+// runs. Returns the index of the first finite one that Element does not reach,
+// elements.size() if there is none.
+template <typename Element, typename T, typename Write>
+int64_t EncodeElements(absl::Span<const T> elements, Write write) {
   const auto count = static_cast<int64_t>(elements.size());
-  const bool as_values = tensor.values_size() > 0;
   Element rounded[kRun];
   for (int64_t done = 0; done < count; done += kRun) {
     const int64_t run = std::min(kRun, count - done);
@@ -81,15 +80,22 @@ int64_t EncodeElements(absl::Span<const T> elements, v1::Tensor& tensor) {
         }
       }
     }
-    if (as_values) {
-      double* values = tensor.mutable_values()->mutable_data() + done;
-      for (int64_t i = 0; i < run; ++i) values[i] = Widen<double>(rounded[i]);
-    } else {
-      char* data = tensor.mutable_data()->data() + done * sizeof(Element);
-      std::memcpy(data, rounded, static_cast<size_t>(run) * sizeof(Element));
-    }
+    write(done, rounded, run);
   }
   return count;
+}
+
+// FieldError about element `refused`; OK if that is beyond the last.
+template <typename T>
+absl::Status OutOfRange(absl::Span<const T> elements,
+                        absl::Span<const int64_t> shape, v1::DataType dtype,
+                        absl::string_view field, int64_t refused) {
+  if (refused == static_cast<int64_t>(elements.size())) return absl::OkStatus();
+  return FieldError(
+      field, absl::StrCat("at index ", IndexString(shape, refused), " is ",
+                          NumberString(elements[refused]),
+                          "; expected a number in the range of ",
+                          DataTypeName(dtype)));
 }
 
 // The sizes that CodecLimits bounds; product gets the number of elements.
@@ -205,7 +211,6 @@ absl::StatusOr<TensorView> TensorView::Of(const v1::Tensor& tensor,
   view.tensor_ = &tensor;
   view.data_ = data;
   view.field_ = std::string(field);
-  view.shape_.assign(shape.begin(), shape.end());
   view.size_ = size;
   return view;
 }
@@ -332,6 +337,23 @@ absl::Status TensorView::ReadBool(uint8_t* out) const {
 }
 
 template <typename T>
+absl::Status EncodeData(absl::Span<const T> elements,
+                        absl::Span<const int64_t> shape, v1::DataType dtype,
+                        absl::string_view field, char* data) {
+  int64_t refused = 0;
+  VisitFloat(dtype, [&](auto type) {
+    using Element = decltype(type);
+    refused = EncodeElements<Element>(
+        elements, [data](int64_t first, const Element* rounded, int64_t count) {
+          constexpr auto kSize = static_cast<int64_t>(sizeof(Element));
+          std::memcpy(data + first * kSize, rounded,
+                      static_cast<size_t>(count * kSize));
+        });
+  });
+  return OutOfRange(elements, shape, dtype, field, refused);
+}
+
+template <typename T>
 absl::Status EncodeTensor(absl::Span<const T> elements,
                           absl::Span<const int64_t> shape, v1::DataType dtype,
                           bool as_values, absl::string_view field,
@@ -339,23 +361,25 @@ absl::Status EncodeTensor(absl::Span<const T> elements,
   tensor.Clear();
   tensor.set_dtype(dtype);
   tensor.mutable_shape()->Add(shape.begin(), shape.end());
-  if (as_values) {
-    tensor.mutable_values()->Resize(static_cast<int>(elements.size()), 0);
-  } else {
-    tensor.mutable_data()->resize(elements.size() *
-                                  static_cast<size_t>(ElementSize(dtype)));
+  if (!as_values) {
+    std::string& data = *tensor.mutable_data();
+    data.resize(elements.size() * static_cast<size_t>(ElementSize(dtype)));
+    return EncodeData(elements, shape, dtype, field, data.data());
   }
-  const auto count = static_cast<int64_t>(elements.size());
-  int64_t refused = count;
+  tensor.mutable_values()->Resize(static_cast<int>(elements.size()), 0);
+  double* const values = tensor.mutable_values()->mutable_data();
+  int64_t refused = 0;
   VisitFloat(dtype, [&](auto type) {
-    refused = EncodeElements<decltype(type)>(elements, tensor);
+    using Element = decltype(type);
+    refused = EncodeElements<Element>(
+        elements,
+        [values](int64_t first, const Element* rounded, int64_t count) {
+          for (int64_t i = 0; i < count; ++i) {
+            values[first + i] = Widen<double>(rounded[i]);
+          }
+        });
   });
-  if (refused == count) return absl::OkStatus();
-  return FieldError(
-      field, absl::StrCat("at index ", IndexString(shape, refused), " is ",
-                          NumberString(elements[refused]),
-                          "; expected a number in the range of ",
-                          DataTypeName(dtype)));
+  return OutOfRange(elements, shape, dtype, field, refused);
 }
 
 template const float* TensorView::InPlace<float>() const;
@@ -367,6 +391,13 @@ template absl::Status TensorView::Read<double>(int64_t, int64_t, Accept,
                                                double*) const;
 template absl::Status TensorView::Check<float>(int64_t, int64_t, Accept) const;
 template absl::Status TensorView::Check<double>(int64_t, int64_t, Accept) const;
+template absl::Status EncodeData<float>(absl::Span<const float>,
+                                        absl::Span<const int64_t>, v1::DataType,
+                                        absl::string_view, char*);
+template absl::Status EncodeData<double>(absl::Span<const double>,
+                                         absl::Span<const int64_t>,
+                                         v1::DataType, absl::string_view,
+                                         char*);
 template absl::Status EncodeTensor<float>(absl::Span<const float>,
                                           absl::Span<const int64_t>,
                                           v1::DataType, bool, absl::string_view,

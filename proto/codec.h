@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -42,7 +41,7 @@ class TensorView {
   // beyond limits.max_elements, where an axis of 0 counts as 1, so that no
   // product of some of the axes overflows; a byte count or a number of values
   // that does not match the shape; both data and values, or neither with
-  // elements to carry. Allocates nothing but the few words of the shape.
+  // elements to carry. Allocates nothing.
   static absl::StatusOr<TensorView> Of(const v1::Tensor& tensor,
                                        absl::string_view field,
                                        const CodecLimits& limits = {});
@@ -55,8 +54,11 @@ class TensorView {
                                        const CodecLimits& limits);
 
   v1::DataType dtype() const { return tensor_->dtype(); }
-  const std::vector<int64_t>& shape() const { return shape_; }
-  int64_t rank() const { return static_cast<int64_t>(shape_.size()); }
+  absl::Span<const int64_t> shape() const {
+    return {tensor_->shape().data(),
+            static_cast<size_t>(tensor_->shape_size())};
+  }
+  int64_t rank() const { return tensor_->shape_size(); }
   int64_t size() const { return size_; }
   const std::string& field() const { return field_; }
 
@@ -109,7 +111,6 @@ class TensorView {
   const v1::Tensor* tensor_ = nullptr;
   absl::string_view data_;
   std::string field_;
-  std::vector<int64_t> shape_;
   int64_t size_ = 0;
 };
 
@@ -125,6 +126,13 @@ absl::Status EncodeTensor(absl::Span<const T> elements,
                           absl::Span<const int64_t> shape, v1::DataType dtype,
                           bool as_values, absl::string_view field,
                           v1::Tensor& tensor);
+
+// The same for bytes that lie outside of a message: writes the data to `data`,
+// which holds elements.size() times ElementSize(dtype) bytes.
+template <typename T>
+absl::Status EncodeData(absl::Span<const T> elements,
+                        absl::Span<const int64_t> shape, v1::DataType dtype,
+                        absl::string_view field, char* data);
 
 }  // namespace attention
 

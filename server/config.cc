@@ -107,7 +107,9 @@ class Flags {
             std::map<std::string, double>{{"s", 1.0}, {"ms", 1e-3}})))
         ->type_name("SECONDS")
         ->check(Quiet(CLI::Range(0.0, 86400.0)));
-    Add("log-level", config_.log_level, "Least serious line that is logged")
+    Add("log-level", config_.log_level,
+        "Least serious line that is logged: each call that was answered OK is "
+        "a line at debug, each refusal at info")
         ->check(
             CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
   }
@@ -149,6 +151,10 @@ class Flags {
             "Bytes held for all requests at one time: messages, temporary "
             "memory and replies",
             kAny);
+    AddCount("max-stream-in-flight", limits.max_stream_in_flight,
+             "Requests one StreamAttention may have under way; it is not read "
+             "on while it has that many",
+             std::numeric_limits<int32_t>::max());
   }
 
   CLI::App app_;

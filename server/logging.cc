@@ -1,5 +1,6 @@
 #include "server/logging.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <spdlog/async.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -19,6 +20,13 @@ void LogForGrpc(gpr_log_func_args* line) {
   spdlog::log(level, "grpc: {}", line->message);
 }
 
+// protobuf tells on its own what is wrong with bytes that a client sent; the
+// client is told anyway.
+void LogForProtobuf(google::protobuf::LogLevel, const char*, int,
+                    const std::string& message) {
+  spdlog::debug("protobuf: {}", message);
+}
+
 }  // namespace
 
 void StartLogging(const std::string& level) {
@@ -31,10 +39,12 @@ void StartLogging(const std::string& level) {
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   spdlog::set_default_logger(logger);
   gpr_set_log_function(LogForGrpc);
+  google::protobuf::SetLogHandler(LogForProtobuf);
 }
 
 void StopLogging() {
   gpr_set_log_function(nullptr);
+  google::protobuf::SetLogHandler(nullptr);
   spdlog::shutdown();
 }
 

@@ -22,6 +22,14 @@ constexpr char kServiceName[] = "attention.v1.AttentionService";
 // much beyond --max-message-bytes it lets through for Admission to refuse.
 constexpr int64_t kNamedRefusalBytes = int64_t{64} << 20;
 
+// HTTP/2's largest frame: a tensor of megabytes in frames of 16 KiB costs half
+// as much again.
+constexpr int kFrameBytes = (1 << 24) - 1;
+
+// The share of --max-bytes-in-flight that may be kept for later while it is
+// idle.
+constexpr int64_t kIdleShare = 4;
+
 // What calls that were cancelled get to be answered in, before their
 // connections are closed.
 constexpr std::chrono::milliseconds kLastMoment(200);
@@ -58,10 +66,11 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
                std::unique_ptr<weights::Catalog> catalog)
     : catalog_(std::move(catalog)),
       admission_(config.limits),
+      buffers_(config.limits.max_bytes_in_flight / kIdleShare),
       compute_(config.threads > 0 ? config.threads : core::AvailableCpus()),
       writer_(1),
-      service_(rpc::NewAttentionService(
-          {*catalog_, compute_, writer_, admission_, config.limits, facts})) {}
+      service_(rpc::NewAttentionService({*catalog_, compute_, writer_, buffers_,
+                                         admission_, config.limits, facts})) {}
 
 absl::Status Server::Listen(const Config& config) {
   grpc::EnableDefaultHealthCheckService(true);
@@ -74,6 +83,7 @@ absl::Status Server::Listen(const Config& config) {
       ReceiveLimit(config.limits.max_message_bytes));
   builder.SetMaxSendMessageSize(-1);
   RefuseCompression(builder);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytes);
   // Two servers would otherwise share a port without a word.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   grpc_ = builder.BuildAndStart();

@@ -13,6 +13,7 @@
 #include "server/core/compute_pool.h"
 #include "server/rpc/admission.h"
 #include "server/rpc/attention_service.h"
+#include "server/rpc/buffer_pool.h"
 #include "server/weights/catalog.h"
 
 namespace attention::server {
@@ -57,6 +58,7 @@ class Server {
 
   const std::unique_ptr<weights::Catalog> catalog_;
   rpc::Admission admission_;
+  rpc::BufferPool buffers_;
   core::ComputePool compute_;
   core::ComputePool writer_;
   const std::unique_ptr<grpc::Service> service_;

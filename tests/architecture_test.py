@@ -14,7 +14,7 @@ STANDARD = r"[a-z_0-9]+"  # <vector>
 SYSTEM = r"[a-z_0-9]+\.h|sys/[a-z_0-9]+\.h|netinet/[a-z_0-9]+\.h|arpa/inet\.h"
 PROTOBUF = r"attention/v1/attention\.pb\.h|google/.*"
 GRPC = r"grpc/.*|grpcpp/.*|attention/v1/attention\.grpc\.pb\.h"
-CLIENT = r"attention/(client|status|tensor)\.h"  # as an outside project sees it
+CLIENT = r"attention/(client|status|stream|tensor)\.h"  # as an outside project sees it
 
 # The only file that sees the matrix library, and the only ones with vectors:
 # the code, and its test, which runs it once for each instruction set.

@@ -29,7 +29,7 @@ using ::testing::SizeIs;
 struct Answered {
   std::vector<grpc::Status> answers;
   std::shared_ptr<Call> call = std::make_shared<Call>(
-      Call::Facts{"Method", "the-id", "peer", 7},
+      Call::Facts{"Method", "the-id", [] { return std::string("peer"); }, 7},
       std::make_shared<core::Cancellation>(), nullptr,
       [this](grpc::Status status) { answers.push_back(std::move(status)); });
 };
@@ -182,6 +182,21 @@ TEST(Admission, AmountThatOverflowsIsRefused) {
   ASSERT_TRUE(ticket.ok());
   EXPECT_FALSE((*ticket)->Take(INT64_MAX).ok());
   EXPECT_EQ(admission.bytes(), 1);
+}
+
+TEST(Admission, DrainingIsToldToThoseWhoWatch) {
+  Admission admission(AdmissionLimits());
+  int told = 0;
+  {
+    const Admission::DrainWatch ended = admission.OnDrain([&] { ++told; });
+  }
+  const Admission::DrainWatch watch = admission.OnDrain([&] { ++told; });
+  EXPECT_EQ(told, 0);
+  admission.Drain();
+  EXPECT_EQ(told, 1);
+  // Whoever comes late hears it at once.
+  const Admission::DrainWatch late = admission.OnDrain([&] { told += 10; });
+  EXPECT_EQ(told, 11);
 }
 
 TEST(Admission, DrainingIsUnavailable) {

@@ -1,8 +1,12 @@
 // The client library against a server that says what each test needs.
 #include "attention/client.h"
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -40,6 +44,45 @@ class FakeService final : public v1::AttentionService::Service {
     }
     *out = response;
     return status;
+  }
+
+  // Reads `batch` requests, and answers them in reverse order with their id as
+  // the output; an empty request is refused with `status`. Ends with `status`
+  // after `end_after` requests.
+  size_t batch = 1;
+  size_t end_after = SIZE_MAX;
+  std::function<void(size_t)> on_batch = [](size_t) {};
+
+  grpc::Status StreamAttention(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::StreamAttentionResponse,
+                               v1::StreamAttentionRequest>* stream) override {
+    std::vector<v1::StreamAttentionRequest> requests;
+    size_t read = 0;
+    const auto answer_all = [&] {
+      for (; !requests.empty(); requests.pop_back()) {
+        v1::StreamAttentionResponse answer;
+        answer.set_id(requests.back().id());
+        if (requests.back().request().has_query()) {
+          answer.mutable_response()->mutable_output()->add_values(
+              static_cast<double>(answer.id()));
+        } else {
+          answer.mutable_error()->ParseFromString(status.error_details());
+        }
+        stream->Write(answer);
+      }
+    };
+    v1::StreamAttentionRequest request;
+    while (read < end_after && stream->Read(&request)) {
+      ++read;
+      requests.push_back(request);
+      if (requests.size() < batch) continue;
+      on_batch(read);
+      answer_all();
+    }
+    if (read == end_after) return status;
+    answer_all();
+    return grpc::Status::OK;
   }
 
   grpc::Status GetWeights(
@@ -210,6 +253,164 @@ TEST_F(ClientTest, ErrorAfterPartOfAStreamIsTheServers) {
   service_.status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining");
   EXPECT_EQ(Client(target()).GetWeights({}).status(),
             absl::UnavailableError("draining"));
+}
+
+v1::ComputeAttentionRequest WithQuery() {
+  v1::ComputeAttentionRequest request;
+  request.mutable_query()->add_values(1);
+  return request;
+}
+
+// What a stream answered, by id; an id that is answered twice is a failure.
+struct Answers {
+  std::map<uint64_t, absl::StatusOr<v1::ComputeAttentionResponse>> by_id;
+  std::vector<uint64_t> order;
+
+  AttentionStream::OnAnswer Collect() {
+    return [this](AttentionStream::Answer answer) {
+      order.push_back(answer.id);
+      const bool first =
+          by_id.emplace(answer.id, std::move(answer.response)).second;
+      EXPECT_TRUE(first) << answer.id;
+    };
+  }
+};
+
+TEST_F(ClientTest, StreamAnswersEveryRequestOnceInTheServersOrder) {
+  service_.batch = 3;
+  const Client client(target());
+  Answers answers;
+  const auto stream = client.OpenStream(answers.Collect());
+  for (const uint64_t id : {0, 7, 5, 1, 2}) {
+    EXPECT_TRUE(stream->Send(id, WithQuery()).ok());
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_THAT(answers.order, ElementsAre(5, 7, 0, 2, 1));
+  for (const auto& [id, response] : answers.by_id) {
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_THAT(response->output().values(),
+                ElementsAre(static_cast<double>(id)));
+  }
+}
+
+TEST_F(ClientTest, RefusalInAStreamIsOneAnswerWithItsFields) {
+  google::rpc::BadRequest detail;
+  detail.add_field_violations()->set_field("query");
+  service_.status =
+      Refusal(grpc::StatusCode::INVALID_ARGUMENT, "query is required", detail);
+  const Client client(target());
+  Answers answers;
+  const auto stream = client.OpenStream(answers.Collect());
+  EXPECT_TRUE(stream->Send(1, {}).ok());
+  EXPECT_TRUE(stream->Send(2, WithQuery()).ok());
+  EXPECT_TRUE(stream->Finish().ok());
+  ASSERT_EQ(answers.by_id.size(), 2u);
+  const absl::Status refused = answers.by_id.at(1).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused.message(), "query is required");
+  ASSERT_EQ(FieldViolations(refused).size(), 1u);
+  EXPECT_EQ(FieldViolations(refused)[0].field, "query");
+  EXPECT_TRUE(answers.by_id.at(2).ok());
+}
+
+TEST_F(ClientTest, StreamHasNoMoreUnansweredThanItsBound) {
+  service_.batch = 2;
+  std::atomic<size_t> sent{0};
+  // Where the server has read n of them and answered n - 2, n are sent at most.
+  service_.on_batch = [&](size_t read) { EXPECT_LE(sent, read); };
+  const Client client(target());
+  Answers answers;
+  StreamOptions options;
+  options.max_in_flight = 2;
+  const auto stream = client.OpenStream(answers.Collect(), options);
+  for (uint64_t id = 0; id < 100; ++id) {
+    ASSERT_TRUE(stream->Send(id, WithQuery()).ok());
+    ++sent;
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(answers.by_id.size(), 100u);
+}
+
+TEST_F(ClientTest, StreamThatBreaksAnswersWhatIsLeftWithTheReason) {
+  service_.batch = 10;
+  service_.end_after = 3;
+  service_.status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining");
+  const Client client(target());
+  Answers answers;
+  const auto stream = client.OpenStream(answers.Collect());
+  for (uint64_t id = 1; id <= 3; ++id) {
+    EXPECT_TRUE(stream->Send(id, WithQuery()).ok());
+  }
+  // Taken until the end is known, refused then.
+  absl::Status sent;
+  uint64_t taken = 3;
+  while (sent.ok()) {
+    sent = stream->Send(taken + 1, WithQuery());
+    if (sent.ok()) ++taken;
+  }
+  EXPECT_EQ(sent, absl::UnavailableError("draining"));
+  EXPECT_EQ(stream->Finish(), absl::UnavailableError("draining"));
+  EXPECT_EQ(answers.by_id.size(), taken);
+  for (const auto& [id, response] : answers.by_id) {
+    EXPECT_EQ(response.status(), absl::UnavailableError("draining")) << id;
+  }
+}
+
+TEST_F(ClientTest, FinishedStreamTakesNoMore) {
+  const Client client(target());
+  Answers answers;
+  const auto stream = client.OpenStream(answers.Collect());
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(stream->Send(1, WithQuery()).code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_THAT(answers.order, IsEmpty());
+}
+
+TEST_F(ClientTest, DroppedStreamAnswersWhatIsLeft) {
+  service_.batch = 10;
+  const Client client(target());
+  Answers answers;
+  {
+    const auto stream = client.OpenStream(answers.Collect());
+    EXPECT_TRUE(stream->Send(1, WithQuery()).ok());
+  }
+  ASSERT_EQ(answers.by_id.size(), 1u);
+  EXPECT_EQ(answers.by_id.at(1).status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(ClientTest, StreamObeysItsDeadline) {
+  service_.batch = 10;
+  const Client client(target());
+  Answers answers;
+  const auto stream = client.OpenStream(answers.Collect(), {},
+                                        Within(std::chrono::milliseconds(50)));
+  // Before or after the deadline: if it was taken, it is answered.
+  const bool taken = stream->Send(1, WithQuery()).ok();
+  absl::Status sent;
+  for (uint64_t id = 2; sent.ok(); ++id) sent = stream->Send(id, WithQuery());
+  EXPECT_EQ(sent.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(stream->Finish().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(answers.by_id.count(1), taken ? 1u : 0u);
+}
+
+TEST_F(ClientTest, ManyThreadsShareAStream) {
+  const Client client(target());
+  Answers answers;
+  StreamOptions options;
+  options.max_in_flight = 5;
+  const auto stream = client.OpenStream(answers.Collect(), options);
+  std::vector<std::thread> senders;
+  for (uint64_t thread = 0; thread < 4; ++thread) {
+    senders.emplace_back([&, thread] {
+      for (uint64_t i = 0; i < 100; ++i) {
+        EXPECT_TRUE(stream->Send(thread * 100 + i, WithQuery()).ok());
+      }
+    });
+  }
+  for (std::thread& sender : senders) sender.join();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(answers.by_id.size(), 400u);
 }
 
 TEST_F(ClientTest, OwnChannelIsUsed) {

@@ -35,11 +35,12 @@ TEST(CostTest, ALayerCountsItsProjections) {
   const int64_t attention = AttentionMultiplyAdds({3, 2, 1, 10, 20, 3, 2});
   EXPECT_EQ(LayerMultiplyAdds(weights, 3, 10, 20),
             attention + int64_t{3} * (10 * 5 * 6 + 20 * 4 * 3 + 20 * 7 * 2));
-  const int64_t between = int64_t{3} * (10 * 6 + 20 * 3 + 20 * 2);
-  EXPECT_EQ(LayerBytes(weights, 3, 10, 20), 4 * between);
+  // Query, key and value, each in whole lines of 64 bytes: 180, 180 and 120
+  // numbers; then the context, 120.
+  EXPECT_EQ(LayerBytes(weights, 3, 10, 20), int64_t{4} * (192 + 192 + 128));
   weights.output = {nullptr, nullptr, 4, 9, Layout::kInOut};
   EXPECT_EQ(LayerBytes(weights, 3, 10, 20),
-            4 * (between + int64_t{3} * 10 * 4));
+            int64_t{4} * (192 + 192 + 128 + 128));
 }
 
 }  // namespace

@@ -157,6 +157,107 @@ grpc::Status RawCall(const std::shared_ptr<grpc::Channel>& channel,
   return status;
 }
 
+std::string RawExchange(const std::shared_ptr<grpc::Channel>& channel,
+                        const std::string& method, const std::string& request) {
+  grpc::GenericStub stub(channel);
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(&context, method, &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  call->StartCall(nullptr);
+  queue.Next(&tag, &ok);
+  const grpc::Slice slice(request);
+  call->WriteLast(grpc::ByteBuffer(&slice, 1), {}, nullptr);
+  queue.Next(&tag, &ok);
+  grpc::ByteBuffer answer;
+  call->Read(&answer, nullptr);
+  queue.Next(&tag, &ok);
+  EXPECT_TRUE(ok);
+  grpc::Slice whole;
+  std::string bytes;
+  if (ok && answer.DumpToSingleSlice(&whole).ok()) {
+    bytes.assign(reinterpret_cast<const char*>(whole.begin()), whole.size());
+  }
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  queue.Next(&tag, &ok);
+  return bytes;
+}
+
+struct TestStream::Call {
+  using Bytes = grpc::ByteBuffer;
+
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientReaderWriter<Bytes, Bytes>> stream;
+  bool finished = false;
+};
+
+TestStream::TestStream(const std::shared_ptr<grpc::Channel>& channel,
+                       std::chrono::system_clock::time_point deadline)
+    : call_(new Call) {
+  using Bytes = Call::Bytes;
+  if (deadline != std::chrono::system_clock::time_point::max()) {
+    call_->context.set_deadline(deadline);
+  }
+  static const grpc::internal::RpcMethod method(
+      "/attention.v1.AttentionService/StreamAttention",
+      grpc::internal::RpcMethod::BIDI_STREAMING);
+  call_->stream.reset(
+      grpc::internal::ClientReaderWriterFactory<Bytes, Bytes>::Create(
+          channel.get(), method, &call_->context));
+}
+
+TestStream::~TestStream() {
+  if (call_->finished) return;
+  Cancel();
+  Finish();
+}
+
+bool TestStream::Send(uint64_t id, const v1::ComputeAttentionRequest& request) {
+  v1::StreamAttentionRequest message;
+  message.set_id(id);
+  *message.mutable_request() = request;
+  return SendBytes(message.SerializeAsString());
+}
+
+bool TestStream::SendBytes(const std::string& message) {
+  const grpc::Slice slice(message);
+  return call_->stream->Write(grpc::ByteBuffer(&slice, 1));
+}
+
+void TestStream::Close() { call_->stream->WritesDone(); }
+
+std::optional<v1::StreamAttentionResponse> TestStream::Receive() {
+  grpc::ByteBuffer bytes;
+  if (!call_->stream->Read(&bytes)) return std::nullopt;
+  grpc::Slice whole;
+  v1::StreamAttentionResponse answer;
+  EXPECT_TRUE(bytes.DumpToSingleSlice(&whole).ok());
+  EXPECT_TRUE(
+      answer.ParseFromArray(whole.begin(), static_cast<int>(whole.size())));
+  return answer;
+}
+
+std::string TestStream::ReceiveBytes() {
+  grpc::ByteBuffer bytes;
+  grpc::Slice whole;
+  EXPECT_TRUE(call_->stream->Read(&bytes));
+  EXPECT_TRUE(bytes.DumpToSingleSlice(&whole).ok());
+  return {reinterpret_cast<const char*>(whole.begin()), whole.size()};
+}
+
+void TestStream::Cancel() { call_->context.TryCancel(); }
+
+grpc::Status TestStream::Finish() {
+  // The status comes after every answer.
+  grpc::ByteBuffer bytes;
+  while (call_->stream->Read(&bytes)) {
+  }
+  call_->finished = true;
+  return call_->stream->Finish();
+}
+
 bool IsServing(const std::shared_ptr<grpc::Channel>& channel,
                const std::string& service) {
   // HealthCheckRequest.service is field 1; HealthCheckResponse.status is field
@@ -193,7 +294,9 @@ class LogLines::Sink : public spdlog::sinks::base_sink<std::mutex> {
 };
 
 LogLines::LogLines() : sink_(std::make_shared<Sink>()) {
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>("lines", sink_));
+  const auto logger = std::make_shared<spdlog::logger>("lines", sink_);
+  logger->set_level(spdlog::level::debug);
+  spdlog::set_default_logger(logger);
 }
 
 LogLines::~LogLines() {

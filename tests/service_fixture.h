@@ -6,11 +6,13 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/status.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -86,6 +88,36 @@ class TestServer {
 grpc::Status RawCall(const std::shared_ptr<grpc::Channel>& channel,
                      const std::string& method, const std::string& request,
                      std::string* reply);
+
+// Sends one message over a bidirectional stream, by name and bytes, and returns
+// the first answer.
+std::string RawExchange(const std::shared_ptr<grpc::Channel>& channel,
+                        const std::string& method, const std::string& request);
+
+// One StreamAttention. Send and Close are for one thread, Receive for one
+// other.
+class TestStream {
+ public:
+  explicit TestStream(const std::shared_ptr<grpc::Channel>& channel,
+                      std::chrono::system_clock::time_point deadline =
+                          std::chrono::system_clock::time_point::max());
+  // Cancels and waits if need be.
+  ~TestStream();
+
+  // False if the stream has ended.
+  bool Send(uint64_t id, const v1::ComputeAttentionRequest& request);
+  bool SendBytes(const std::string& message);
+  void Close();
+  // The next answer; nothing if the stream has ended.
+  std::optional<v1::StreamAttentionResponse> Receive();
+  std::string ReceiveBytes();
+  void Cancel();
+  grpc::Status Finish();
+
+ private:
+  struct Call;
+  std::unique_ptr<Call> call_;
+};
 
 // Whether grpc.health.v1 says SERVING of `service`, "" for the server.
 bool IsServing(const std::shared_ptr<grpc::Channel>& channel,

@@ -16,6 +16,7 @@ namespace attention {
 namespace {
 
 using ::testing::AnyOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -318,7 +319,7 @@ TEST(ServiceLimits, ShortCallInFlightIsAnsweredWhileDraining) {
 TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   auto config = TestServer::TestConfig();
   config.threads = 3;
-  config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 1007};
+  config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008};
   TestServer server(config);
   v1::GetServerInfoResponse info;
   ASSERT_TRUE(server.client().Info(&info).ok());
@@ -337,6 +338,8 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(limits.max_axis(), 1005);
   EXPECT_EQ(limits.max_requests_in_flight(), 1006);
   EXPECT_EQ(limits.max_bytes_in_flight(), 1007);
+  EXPECT_EQ(limits.max_stream_in_flight(), 1008);
+  EXPECT_THAT(info.features(), ElementsAre("stream-attention"));
 }
 
 // The request id in the trailers of a call that sent `id`, if not empty.
@@ -375,7 +378,8 @@ TEST(ServiceLog, EachRequestIsOneLine) {
   EXPECT_EQ(ComputeOn(server, {}).code, grpc::StatusCode::INVALID_ARGUMENT);
   const auto lines = log.lines();
   ASSERT_THAT(lines, SizeIs(2));
-  EXPECT_THAT(lines[0], StartsWith("info ComputeAttention id=the-id code=OK "));
+  EXPECT_THAT(lines[0],
+              StartsWith("debug ComputeAttention id=the-id code=OK "));
   EXPECT_THAT(lines[0], HasSubstr("request_bytes=" +
                                   std::to_string(request.ByteSizeLong())));
   EXPECT_THAT(lines[0],
@@ -383,6 +387,7 @@ TEST(ServiceLog, EachRequestIsOneLine) {
   for (const char* const figure : {"queue_us=", "compute_us=", "total_us="}) {
     EXPECT_THAT(lines[0], HasSubstr(figure));
   }
+  EXPECT_THAT(lines[1], StartsWith("info ComputeAttention id="));
   EXPECT_THAT(lines[1], HasSubstr("code=INVALID_ARGUMENT"));
   EXPECT_THAT(lines[1], HasSubstr("error=\"query is required\""));
 }

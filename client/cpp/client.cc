@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.grpc.pb.h"
 #include "client/cpp/grpc_status.h"
+#include "client/cpp/stream_impl.h"
 #include "client/cpp/weight_set_assembler.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/create_channel.h"
@@ -36,6 +37,8 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
                                        const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(ReceiveLimit(options));
+  // HTTP/2's largest frame, which large tensors are cheapest in.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, (1 << 24) - 1);
   // gRPC would ask the proxy of http_proxy even for this machine itself.
   if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(target,
@@ -120,6 +123,22 @@ absl::StatusOr<v1::ComputeAttentionResponse> Client::ComputeAttention(
   return stubs_->Call(*stubs_->attention,
                       &AttentionService::Stub::ComputeAttention, request,
                       options);
+}
+
+std::unique_ptr<AttentionStream> Client::OpenStream(
+    AttentionStream::OnAnswer on_answer, const StreamOptions& stream_options,
+    const CallOptions& options) const {
+  auto context = std::make_unique<grpc::ClientContext>();
+  SetDeadline(options, *context);
+  // The constructor is for this class alone.
+  return std::unique_ptr<AttentionStream>(
+      new AttentionStream(std::make_unique<AttentionStream::Impl>(
+          *stubs_->attention, std::move(context), stream_options,
+          std::move(on_answer),
+          [stubs = stubs_.get()](const grpc::Status& status) {
+            return status.ok() ? absl::OkStatus()
+                               : stubs->WithCure(FromGrpc(status));
+          })));
 }
 
 absl::StatusOr<v1::SetWeightsResponse> Client::SetWeights(

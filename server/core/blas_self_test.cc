@@ -161,18 +161,25 @@ bool Repeats(const Product& product) {
 }
 
 template <typename T>
+absl::Status TestRepeat(const char* type, const Product& product) {
+  if (Repeats<T>(product)) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(
+      "OpenBLAS (", BlasKernel(), ") rounds the product of ", type, " [",
+      product.rows, ", ", product.inner, "] by [", product.inner, ", ",
+      product.columns,
+      product.transpose_b == Transpose::kYes ? "] transposed" : "]",
+      " differently at another address or beside another thread"));
+}
+
+template <typename T>
 absl::Status TestRepeats(const char* type) {
   // One row, the few rows of a short request, a panel that is cut off.
   for (const int64_t rows : {1, 6, 37, 130}) {
     for (const int64_t columns : {2, 64, 389}) {
       for (const int64_t inner : {3, 64, 500}) {
         for (const Transpose b : {Transpose::kNo, Transpose::kYes}) {
-          if (Repeats<T>({b, rows, columns, inner})) continue;
-          return absl::InternalError(absl::StrCat(
-              "OpenBLAS (", BlasKernel(), ") rounds the product of ", type,
-              " [", rows, ", ", inner, "] by [", inner, ", ", columns,
-              b == Transpose::kYes ? "] transposed" : "]",
-              " differently at another address or beside another thread"));
+          absl::Status status = TestRepeat<T>(type, {b, rows, columns, inner});
+          if (!status.ok()) return status;
         }
       }
     }

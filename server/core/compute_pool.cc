@@ -86,6 +86,11 @@ absl::Status Cancellation::Check() const {
 absl::Status RunInline(const Computation& computation,
                        const Cancellation* cancellation) {
   Workspace workspace;
+  return RunInline(computation, cancellation, workspace);
+}
+
+absl::Status RunInline(const Computation& computation,
+                       const Cancellation* cancellation, Workspace& workspace) {
   for (const Step& step : computation) {
     for (int64_t task = 0; task < step.tasks; ++task) {
       absl::Status status = RunTask(step, task, workspace, cancellation);

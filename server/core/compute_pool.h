@@ -85,6 +85,11 @@ class Cancellation {
 absl::Status RunInline(const Computation& computation,
                        const Cancellation* cancellation = nullptr);
 
+// The same with scratch memory that the caller keeps from call to call, such as
+// that of a task this is a part of; it is reset before each task.
+absl::Status RunInline(const Computation& computation,
+                       const Cancellation* cancellation, Workspace& workspace);
+
 // A fixed number of threads that run computations. Each worker takes a task of
 // one computation, then a task of the next, round-robin, so a large computation
 // cannot starve a small one. Between two tasks of a computation its

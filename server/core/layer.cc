@@ -78,27 +78,32 @@ Tensor4<T> SplitHeads(const Tensor4<T>& rows, std::array<int64_t, 4> shape) {
           {rows.stride[kBatch], shape[kColumn], rows.stride[kRow], 1}};
 }
 
+// Numbers a tensor takes of a layer's memory: whole cache lines.
+int64_t Reserved(const std::array<int64_t, 4>& shape) {
+  constexpr int64_t kLine = 64 / sizeof(float);
+  return SaturatingAdd(Elements(shape), kLine - 1) / kLine * kLine;
+}
+
 // Projected tensors, head by head as attention reads them, and the context,
 // heads side by side as the output projection does. Uninitialised until a step
 // fills them.
 template <typename T>
-class Intermediates {
- public:
-  Intermediates(const LayerShape& shape, bool with_context)
-      : query(Dense(Allocate(shape.query()), shape.query())),
-        key(Dense(Allocate(shape.key()), shape.key())),
-        value(Dense(Allocate(shape.value()), shape.value())),
-        context(with_context ? HeadsSideBySide(Allocate(shape.context()),
+struct Intermediates {
+  Intermediates(const LayerShape& shape, bool with_context, T* memory)
+      : query(Dense(Take(memory, shape.query()), shape.query())),
+        key(Dense(Take(memory, shape.key()), shape.key())),
+        value(Dense(Take(memory, shape.value()), shape.value())),
+        context(with_context ? HeadsSideBySide(Take(memory, shape.context()),
                                                shape.context())
                              : Tensor4<T>{}) {}
 
-  std::vector<std::unique_ptr<T[]>> memory;
   const Tensor4<T> query, key, value, context;
 
  private:
-  T* Allocate(const std::array<int64_t, 4>& shape) {
-    memory.emplace_back(new T[static_cast<size_t>(Elements(shape))]);
-    return memory.back().get();
+  static T* Take(T*& memory, const std::array<int64_t, 4>& shape) {
+    T* const taken = memory;
+    memory += Reserved(shape);
+    return taken;
   }
 };
 
@@ -161,40 +166,47 @@ template <typename T>
 Computation LayerSteps(const LayerWeights<T>& weights,
                        const AttentionInputs<T>& inputs,
                        const AttentionOptions& options,
-                       const AttentionOutputs<T>& outputs) {
+                       const AttentionOutputs<T>& outputs,
+                       std::shared_ptr<T> memory) {
   const LayerShape shape = ShapeOf(weights, inputs);
-  const auto between = std::make_shared<const Intermediates<T>>(
-      shape, weights.output.has_value());
+  if (memory == nullptr) {
+    const int64_t bytes =
+        LayerBytes(weights, shape.batch, shape.query_len, shape.kv_len);
+    memory = std::shared_ptr<T>(new T[static_cast<size_t>(bytes) / sizeof(T)],
+                                std::default_delete<T[]>());
+  }
+  const Intermediates<T> between(shape, weights.output.has_value(),
+                                 memory.get());
   const std::vector<int64_t> kv_rows =
       ValidKvLengths(options, shape.batch, shape.kv_len);
 
   AttentionInputs<T> projected = inputs;
-  projected.query = between->query;
-  projected.key = between->key;
-  projected.value = between->value;
+  projected.query = between.query;
+  projected.key = between.key;
+  projected.value = between.value;
   AttentionOutputs<T> context = outputs;
-  context.output = weights.output ? between->context
+  context.output = weights.output ? between.context
                                   : SplitHeads(outputs.output, shape.context());
 
   Computation steps;
   steps.push_back(
-      Together({ProjectionStep<T>(inputs.query, weights.query, between->query,
+      Together({ProjectionStep<T>(inputs.query, weights.query, between.query,
                                   {}, "query projection"),
-                ProjectionStep<T>(inputs.key, weights.key, between->key,
-                                  kv_rows, "key projection"),
-                ProjectionStep<T>(inputs.value, weights.value, between->value,
+                ProjectionStep<T>(inputs.key, weights.key, between.key, kv_rows,
+                                  "key projection"),
+                ProjectionStep<T>(inputs.value, weights.value, between.value,
                                   kv_rows, "value projection")}));
   for (Step& step : AttentionSteps(projected, options, context)) {
     steps.push_back(std::move(step));
   }
   if (weights.output) {
-    steps.push_back(ProjectionStep<T>(SideBySideRows(between->context),
+    steps.push_back(ProjectionStep<T>(SideBySideRows(between.context),
                                       *weights.output, outputs.output, {},
                                       "output projection"));
   }
   for (Step& step : steps) {
-    step.run = [between, run = std::move(step.run)](int64_t task,
-                                                    Workspace& workspace) {
+    step.run = [memory, run = std::move(step.run)](int64_t task,
+                                                   Workspace& workspace) {
       return run(task, workspace);
     };
   }
@@ -206,10 +218,10 @@ int64_t LayerBytes(const LayerWeights<T>& weights, int64_t batch,
                    int64_t query_len, int64_t kv_len) {
   const LayerShape shape = ShapeOf(weights, batch, query_len, kv_len);
   int64_t elements = SaturatingAdd(
-      Elements(shape.query()),
-      SaturatingAdd(Elements(shape.key()), Elements(shape.value())));
+      Reserved(shape.query()),
+      SaturatingAdd(Reserved(shape.key()), Reserved(shape.value())));
   if (weights.output) {
-    elements = SaturatingAdd(elements, Elements(shape.context()));
+    elements = SaturatingAdd(elements, Reserved(shape.context()));
   }
   return SaturatingMultiply(elements, int64_t{sizeof(T)});
 }
@@ -257,11 +269,13 @@ template absl::Status ValidateLayer<double>(const LayerWeights<double>&,
 template Computation LayerSteps<float>(const LayerWeights<float>&,
                                        const AttentionInputs<float>&,
                                        const AttentionOptions&,
-                                       const AttentionOutputs<float>&);
+                                       const AttentionOutputs<float>&,
+                                       std::shared_ptr<float>);
 template Computation LayerSteps<double>(const LayerWeights<double>&,
                                         const AttentionInputs<double>&,
                                         const AttentionOptions&,
-                                        const AttentionOutputs<double>&);
+                                        const AttentionOutputs<double>&,
+                                        std::shared_ptr<double>);
 template int64_t LayerBytes<float>(const LayerWeights<float>&, int64_t, int64_t,
                                    int64_t);
 template int64_t LayerBytes<double>(const LayerWeights<double>&, int64_t,

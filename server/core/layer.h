@@ -3,6 +3,7 @@
 #define SERVER_CORE_LAYER_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "absl/status/status.h"
@@ -36,17 +37,19 @@ absl::Status ValidateLayer(const LayerWeights<T>& weights,
 
 // Projects query, key and value, computes attention per head, and applies the
 // output projection; a dead row's output is that projection's bias. Rows of key
-// and value beyond key_lengths are not read. Allocates the memory between the
-// steps, LayerBytes, which the steps own; throws std::bad_alloc.
+// and value beyond key_lengths are not read. What lies between the steps is
+// kept in `memory`, LayerBytes of it aligned to 64 bytes, which the steps hold;
+// null: allocated here, which may throw std::bad_alloc.
 //
 // REQUIRES: ValidateLayer(...).ok(), and as AttentionSteps.
 template <typename T>
 Computation LayerSteps(const LayerWeights<T>& weights,
                        const AttentionInputs<T>& inputs,
                        const AttentionOptions& options,
-                       const AttentionOutputs<T>& outputs);
+                       const AttentionOutputs<T>& outputs,
+                       std::shared_ptr<T> memory = nullptr);
 
-// Bytes LayerSteps allocates; saturating.
+// Bytes of memory LayerSteps needs; saturating.
 template <typename T>
 int64_t LayerBytes(const LayerWeights<T>& weights, int64_t batch,
                    int64_t query_len, int64_t kv_len);

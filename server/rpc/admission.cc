@@ -8,14 +8,9 @@
 
 namespace attention::rpc {
 
-Admission::Ticket::Ticket(Admission& admission) : admission_(admission) {
+void Admission::Ticket::Release() {
   const std::lock_guard<std::mutex> lock(admission_.mutex_);
-  ++admission_.requests_;
-  ++admission_.tickets_;
-}
-
-Admission::Ticket::~Ticket() {
-  const std::lock_guard<std::mutex> lock(admission_.mutex_);
+  if (!std::exchange(entered_, false)) return;
   admission_.bytes_ -= bytes_;
   if (!answered_) --admission_.requests_;
   --admission_.tickets_;
@@ -31,29 +26,35 @@ void Admission::Ticket::Answered() {
   if (!std::exchange(answered_, true)) --admission_.requests_;
 }
 
+absl::Status Admission::Enter(int64_t bytes, Ticket& ticket) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (draining_) {
+    return WithReason(absl::UnavailableError("the server is draining"),
+                      "DRAINING");
+  }
+  if (bytes > limits_.max_message_bytes) {
+    return OverLimit("bytes of the request message:", bytes,
+                     limits_.max_message_bytes, "max-message-bytes");
+  }
+  if (requests_ >= limits_.max_requests_in_flight) {
+    return MayFitLater(WithReason(
+        absl::ResourceExhaustedError(absl::StrCat(
+            "the server already holds ", requests_,
+            " requests, the limit that --max-requests-in-flight sets")),
+        "BUSY", {{"flag", "--max-requests-in-flight"}}));
+  }
+  absl::Status status = TakeLocked(ticket, bytes);
+  if (!status.ok()) return status;
+  ticket.entered_ = true;
+  ++requests_;
+  ++tickets_;
+  return status;
+}
+
 absl::StatusOr<std::shared_ptr<Admission::Ticket>> Admission::Enter(
     int64_t bytes) {
-  // Outlives the lock below: its destructor takes it too.
-  std::shared_ptr<Ticket> ticket(new Ticket(*this));
-  absl::Status status;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (draining_) {
-      status = WithReason(absl::UnavailableError("the server is draining"),
-                          "DRAINING");
-    } else if (bytes > limits_.max_message_bytes) {
-      status = OverLimit("bytes of the request message:", bytes,
-                         limits_.max_message_bytes, "max-message-bytes");
-    } else if (requests_ > limits_.max_requests_in_flight) {
-      status = MayFitLater(WithReason(
-          absl::ResourceExhaustedError(absl::StrCat(
-              "the server already holds ", requests_ - 1,
-              " requests, the limit that --max-requests-in-flight sets")),
-          "BUSY", {{"flag", "--max-requests-in-flight"}}));
-    } else {
-      status = TakeLocked(*ticket, bytes);
-    }
-  }
+  auto ticket = std::make_shared<Ticket>(*this);
+  absl::Status status = Enter(bytes, *ticket);
   if (!status.ok()) return status;
   return ticket;
 }
@@ -79,8 +80,39 @@ absl::Status Admission::TakeLocked(Ticket& ticket, int64_t bytes) {
 }
 
 void Admission::Drain() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  draining_ = true;
+  std::list<std::function<void()>> listeners;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    draining_ = true;
+    listeners = drain_listeners_;
+  }
+  for (const auto& listener : listeners) listener();
+}
+
+Admission::DrainWatch Admission::OnDrain(std::function<void()> listener) {
+  DrainWatch watch;
+  bool now = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    watch.listener_ = drain_listeners_.insert(drain_listeners_.end(), listener);
+    watch.admission_ = this;
+    now = draining_;
+  }
+  if (now) listener();
+  return watch;
+}
+
+Admission::DrainWatch::~DrainWatch() {
+  if (admission_ == nullptr) return;
+  const std::lock_guard<std::mutex> lock(admission_->mutex_);
+  admission_->drain_listeners_.erase(listener_);
+}
+
+Admission::DrainWatch& Admission::DrainWatch::operator=(
+    DrainWatch&& other) noexcept {
+  std::swap(admission_, other.admission_);
+  std::swap(listener_, other.listener_);
+  return *this;
 }
 
 int32_t Admission::requests() const {

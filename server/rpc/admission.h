@@ -3,8 +3,11 @@
 #define SERVER_RPC_ADMISSION_H_
 
 #include <cstdint>
+#include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -24,7 +27,9 @@ class Admission {
   // must not outlive its Admission.
   class Ticket {
    public:
-    ~Ticket();
+    // Holds nothing; see Enter.
+    explicit Ticket(Admission& admission) : admission_(admission) {}
+    ~Ticket() { Release(); }
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
 
@@ -36,23 +41,49 @@ class Admission {
     // never meets its own last one.
     void Answered();
 
+    // Gives everything back now.
+    void Release();
+
    private:
     friend class Admission;
-    explicit Ticket(Admission& admission);
 
     Admission& admission_;
-    int64_t bytes_ = 0;      // guarded by admission_.mutex_
-    bool answered_ = false;  // guarded by admission_.mutex_
+    // Guarded by admission_.mutex_.
+    int64_t bytes_ = 0;
+    bool entered_ = false;
+    bool answered_ = false;
   };
 
   // Obeys max_message_bytes, max_requests_in_flight and max_bytes_in_flight.
   explicit Admission(const Limits& limits) : limits_(limits) {}
 
-  // A place for one request whose message has `bytes`.
+  // A place for one request whose message has `bytes`: makes it `ticket`'s.
+  // REQUIRES: `ticket` is of this admission and has not entered.
+  absl::Status Enter(int64_t bytes, Ticket& ticket);
+
+  // The same with a ticket of its own.
   absl::StatusOr<std::shared_ptr<Ticket>> Enter(int64_t bytes);
 
-  // From now on Enter answers UNAVAILABLE.
+  // From now on Enter answers UNAVAILABLE. Calls what watches it.
   void Drain();
+
+  // Ends the watch. A call that has begun may go on.
+  class DrainWatch {
+   public:
+    DrainWatch() = default;
+    ~DrainWatch();
+    DrainWatch(DrainWatch&& other) noexcept { *this = std::move(other); }
+    DrainWatch& operator=(DrainWatch&& other) noexcept;
+
+   private:
+    friend class Admission;
+    Admission* admission_ = nullptr;
+    std::list<std::function<void()>>::iterator listener_;
+  };
+
+  // Calls `listener` once draining starts, and at once if it has. The watch
+  // must not outlive this.
+  DrainWatch OnDrain(std::function<void()> listener);
 
   // Requests that are not answered yet.
   int32_t requests() const;
@@ -69,6 +100,7 @@ class Admission {
 
   mutable std::mutex mutex_;
   bool draining_ = false;
+  std::list<std::function<void()>> drain_listeners_;
   int32_t requests_ = 0;
   int32_t tickets_ = 0;
   int64_t bytes_ = 0;

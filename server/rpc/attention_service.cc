@@ -1,5 +1,7 @@
 #include "server/rpc/attention_service.h"
 
+#include <grpcpp/support/byte_buffer.h>
+
 #include <algorithm>
 #include <functional>
 #include <utility>
@@ -9,7 +11,10 @@
 #include "absl/strings/strip.h"
 #include "attention/v1/attention.grpc.pb.h"
 #include "proto/field_error.h"
+#include "server/rpc/attention_stream.h"
 #include "server/rpc/compute_handler.h"
+#include "server/rpc/compute_reply.h"
+#include "server/rpc/received_request.h"
 #include "server/rpc/serve.h"
 #include "server/rpc/status.h"
 #include "server/rpc/weight_set_proto.h"
@@ -62,6 +67,8 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   limits.set_max_axis(backend.limits.max_axis);
   limits.set_max_requests_in_flight(backend.limits.max_requests_in_flight);
   limits.set_max_bytes_in_flight(backend.limits.max_bytes_in_flight);
+  limits.set_max_stream_in_flight(backend.limits.max_stream_in_flight);
+  reply.add_features("stream-attention");
 }
 
 // The contents a SetWeightsRequest brings or describes.
@@ -148,32 +155,61 @@ absl::Status MoveLabel(const v1::SetLabelRequest& request,
   return absl::OkStatus();
 }
 
-class AttentionService final : public v1::AttentionService::CallbackService {
+// The methods whose messages can be large are raw ones: their bytes are read
+// and written here (docs/adr/0005-raw-transport.md).
+using Contract = v1::AttentionService;
+using Parsed = Contract::WithCallbackMethod_SetWeights<
+    Contract::WithCallbackMethod_GetWeights<
+        Contract::WithCallbackMethod_ListWeights<
+            Contract::WithCallbackMethod_DeleteWeights<
+                Contract::WithCallbackMethod_SetLabel<
+                    Contract::WithCallbackMethod_GetServerInfo<
+                        Contract::Service>>>>>>;
+using Base = Contract::WithRawCallbackMethod_ComputeAttention<
+    Contract::WithRawCallbackMethod_StreamAttention<Parsed>>;
+
+class AttentionService final : public Base {
  public:
   explicit AttentionService(Backend backend) : backend_(std::move(backend)) {}
 
   grpc::ServerUnaryReactor* ComputeAttention(
-      grpc::CallbackServerContext* context,
-      const v1::ComputeAttentionRequest* request,
-      v1::ComputeAttentionResponse* reply) override {
-    return ServeUnary(*context, backend_.admission, "ComputeAttention",
-                      *request, *reply, [&](const std::shared_ptr<Call>& call) {
-                        rpc::ComputeAttention(
-                            call, *request, *reply, backend_.catalog,
-                            backend_.compute, backend_.limits);
-                      });
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+      grpc::ByteBuffer* reply) override {
+    // gRPC's own object, which nobody else reads: its memory is given back as
+    // soon as it has been read.
+    auto& bytes = const_cast<grpc::ByteBuffer&>(*request);
+    return ServeUnary(
+        *context, backend_.admission, "ComputeAttention",
+        static_cast<int64_t>(bytes.Length()), /*reply=*/nullptr,
+        [&](const std::shared_ptr<Call>& call) {
+          const auto received = std::make_shared<ReceivedRequest>();
+          received->Receive(bytes);
+          absl::Status parsed = received->Parse();
+          if (!parsed.ok()) return call->Finish(parsed);
+          rpc::ComputeAttention(
+              call, received, backend_, [call, reply](ComputeReply&& computed) {
+                *reply = Serialize(std::move(computed));
+                call->add_reply_bytes(static_cast<int64_t>(reply->Length()));
+                call->Finish(absl::OkStatus());
+              });
+        });
+  }
+
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamAttention(
+      grpc::CallbackServerContext* context) override {
+    return ServeAttentionStream(*context, backend_);
   }
 
   grpc::ServerUnaryReactor* SetWeights(grpc::CallbackServerContext* context,
                                        const v1::SetWeightsRequest* request,
                                        v1::SetWeightsResponse* reply) override {
-    return ServeUnary(*context, backend_.admission, "SetWeights", *request,
-                      *reply, [&](const std::shared_ptr<Call>& call) {
-                        OnWriter(call, [this, request, reply] {
-                          return Set(*request, backend_.limits,
-                                     backend_.catalog, *reply);
+    return ServeMessage(*context, "SetWeights", *request, *reply,
+                        [&](const std::shared_ptr<Call>& call) {
+                          OnWriter(call, [this, request, reply] {
+                            return Set(*request, backend_.limits,
+                                       backend_.catalog, *reply);
+                          });
                         });
-                      });
   }
 
   grpc::ServerWriteReactor<v1::GetWeightsResponse>* GetWeights(
@@ -187,47 +223,59 @@ class AttentionService final : public v1::AttentionService::CallbackService {
       grpc::CallbackServerContext* context,
       const v1::ListWeightsRequest* request,
       v1::ListWeightsResponse* reply) override {
-    return ServeUnary(*context, backend_.admission, "ListWeights", *request,
-                      *reply, [&](const std::shared_ptr<Call>& call) {
-                        call->Finish(List(backend_.catalog, *request, *reply));
-                      });
+    return ServeMessage(
+        *context, "ListWeights", *request, *reply,
+        [&](const std::shared_ptr<Call>& call) {
+          call->Finish(List(backend_.catalog, *request, *reply));
+        });
   }
 
   grpc::ServerUnaryReactor* DeleteWeights(
       grpc::CallbackServerContext* context,
       const v1::DeleteWeightsRequest* request,
       v1::DeleteWeightsResponse* reply) override {
-    return ServeUnary(*context, backend_.admission, "DeleteWeights", *request,
-                      *reply, [&](const std::shared_ptr<Call>& call) {
-                        OnWriter(call, [this, request, reply] {
-                          return Delete(*request, backend_.catalog, *reply);
+    return ServeMessage(*context, "DeleteWeights", *request, *reply,
+                        [&](const std::shared_ptr<Call>& call) {
+                          OnWriter(call, [this, request, reply] {
+                            return Delete(*request, backend_.catalog, *reply);
+                          });
                         });
-                      });
   }
 
   grpc::ServerUnaryReactor* SetLabel(grpc::CallbackServerContext* context,
                                      const v1::SetLabelRequest* request,
                                      v1::SetLabelResponse* reply) override {
-    return ServeUnary(*context, backend_.admission, "SetLabel", *request,
-                      *reply, [&](const std::shared_ptr<Call>& call) {
-                        OnWriter(call, [this, request, reply] {
-                          return MoveLabel(*request, backend_.catalog, *reply);
+    return ServeMessage(*context, "SetLabel", *request, *reply,
+                        [&](const std::shared_ptr<Call>& call) {
+                          OnWriter(call, [this, request, reply] {
+                            return MoveLabel(*request, backend_.catalog,
+                                             *reply);
+                          });
                         });
-                      });
   }
 
   grpc::ServerUnaryReactor* GetServerInfo(
       grpc::CallbackServerContext* context,
       const v1::GetServerInfoRequest* request,
       v1::GetServerInfoResponse* reply) override {
-    return ServeUnary(*context, backend_.admission, "GetServerInfo", *request,
-                      *reply, [&](const std::shared_ptr<Call>& call) {
-                        Describe(backend_, *reply);
-                        call->Finish(absl::OkStatus());
-                      });
+    return ServeMessage(*context, "GetServerInfo", *request, *reply,
+                        [&](const std::shared_ptr<Call>& call) {
+                          Describe(backend_, *reply);
+                          call->Finish(absl::OkStatus());
+                        });
   }
 
  private:
+  // A method whose messages protobuf has parsed and will serialize.
+  grpc::ServerUnaryReactor* ServeMessage(
+      grpc::CallbackServerContext& context, const char* method,
+      const google::protobuf::Message& request,
+      const google::protobuf::Message& reply, Handler handler) {
+    return ServeUnary(context, backend_.admission, method,
+                      static_cast<int64_t>(request.ByteSizeLong()), &reply,
+                      handler);
+  }
+
   // Runs `body`, which may block, on the writer's thread, and answers with what
   // it returns.
   void OnWriter(const std::shared_ptr<Call>& call,

@@ -65,6 +65,8 @@ void Call::Finish(const absl::Status& status) {
     // Out of memory even for the text: the code alone still ends the call.
   }
   if (ticket_ != nullptr) ticket_->Answered();
+  // From here on only the reactor holds it, until gRPC is done.
+  ticket_.reset();
   answer_(std::move(answer));
 }
 
@@ -89,8 +91,11 @@ void Call::Guard(absl::FunctionRef<void()> body) {
 }
 
 void Call::Log(const absl::Status& status) const {
-  const auto level =
-      IsOurMistake(status) ? spdlog::level::err : spdlog::level::info;
+  // A line costs more than a tiny computation, so those of successes, which
+  // are many, have to be asked for.
+  const auto level = IsOurMistake(status) ? spdlog::level::err
+                     : status.ok()        ? spdlog::level::debug
+                                          : spdlog::level::info;
   if (!spdlog::should_log(level)) return;
   spdlog::log(
       level,
@@ -99,7 +104,7 @@ void Call::Log(const absl::Status& status) const {
       facts_.method, facts_.id, absl::StatusCodeToString(status.code()),
       facts_.request_bytes, reply_bytes_, Microseconds(queue_),
       Microseconds(compute_), Microseconds(Clock::now() - received_),
-      facts_.peer,
+      facts_.peer(),
       // Escaped, so that no text a client chose can forge a line.
       status.ok()
           ? ""

@@ -29,9 +29,10 @@ class Call {
   using Clock = std::chrono::steady_clock;
 
   struct Facts {
-    std::string method;
+    const char* method = "";
     std::string id;
-    std::string peer;
+    // Who called, asked for only if a line is written; until Finish.
+    std::function<std::string()> peer;
     int64_t request_bytes = 0;
   };
 
@@ -45,6 +46,8 @@ class Call {
   Call& operator=(const Call&) = delete;
 
   const std::string& id() const { return facts_.id; }
+  // Until Finish.
+  std::string peer() const { return facts_.peer(); }
   Clock::time_point received() const { return received_; }
   const std::shared_ptr<core::Cancellation>& cancellation() const {
     return cancellation_;
@@ -60,8 +63,10 @@ class Call {
   void set_timing(Clock::duration queue, Clock::duration compute);
   void add_reply_bytes(int64_t bytes) { reply_bytes_ += bytes; }
 
-  // Answers; only the first answer counts. Writes the log line. An INTERNAL or
-  // UNKNOWN status is logged whole, the client gets the request id instead.
+  // Answers; only the first answer counts. Writes the log line: at level debug
+  // for OK, error for INTERNAL and UNKNOWN, info for any other refusal. An
+  // INTERNAL or UNKNOWN status is logged whole, the client gets the request id
+  // instead.
   void Finish(const absl::Status& status);
 
   // Runs `body`; an exception of it is the answer: std::bad_alloc

@@ -7,8 +7,10 @@
 #include "absl/status/statusor.h"
 #include "server/core/layer.h"
 #include "server/rpc/compute_cost.h"
+#include "server/rpc/compute_reply.h"
 #include "server/rpc/compute_request.h"
 #include "server/rpc/compute_steps.h"
+#include "server/rpc/received_request.h"
 #include "server/rpc/weight_set_proto.h"
 
 namespace attention::rpc {
@@ -33,106 +35,182 @@ google::protobuf::Duration ToDuration(Call::Clock::duration time) {
   return duration;
 }
 
-// What one request needs from its first task to its answer.
-struct Computing : std::enable_shared_from_this<Computing> {
-  Computing(std::shared_ptr<Call> its_call,
-            const v1::ComputeAttentionRequest& its_request,
-            v1::ComputeAttentionResponse& its_reply, Version its_version,
-            core::ComputePool& its_pool, const Limits& its_limits)
-      : call(std::move(its_call)),
-        request(its_request),
-        reply(its_reply),
-        version(std::move(its_version)),
-        pool(its_pool),
-        limits(its_limits) {}
+// A request is computed where it arrives, without a hand-over to the pool, if
+// its message and reply have no more bytes and it takes no more multiply-adds
+// than this: then it costs a few microseconds, which is less than to wake
+// another thread for it (docs/adr/0005-raw-transport.md).
+constexpr int64_t kHereBytes = int64_t{4} << 10;
+constexpr int64_t kHereMultiplyAdds = int64_t{1} << 12;
 
-  // First task: everything that can refuse, and the memory.
-  absl::Status Prepare() {
-    started = Call::Clock::now();
-    absl::StatusOr<ComputeRequest> parsed =
-        ParseComputeRequest(request, version.get(), limits);
-    if (!parsed.ok()) return parsed.status();
-    return parsed->compute_dtype() == v1::DATA_TYPE_FLOAT64
-               ? PrepareIn<double>(*parsed)
-               : PrepareIn<float>(*parsed);
+// Up to here a computation is one task of the pool, together with everything
+// that comes before and after it: some tens of microseconds, less than a tile
+// of a large one.
+constexpr int64_t kOneTaskMultiplyAdds = int64_t{1} << 18;
+
+// What one request needs from its bytes to those of its reply.
+class Computing : public std::enable_shared_from_this<Computing> {
+ public:
+  Computing(std::shared_ptr<Call> call,
+            std::shared_ptr<ReceivedRequest> request, const Backend& backend,
+            std::function<void(ComputeReply&&)> send)
+      : call_(std::move(call)),
+        request_(std::move(request)),
+        backend_(backend),
+        send_(std::move(send)) {}
+  Computing(const Computing&) = delete;
+  Computing& operator=(const Computing&) = delete;
+
+  void Start() {
+    absl::StatusOr<Version> version =
+        Resolve(request_->message(), backend_.catalog);
+    if (!version.ok()) return call_->Finish(version.status());
+    version_ = *std::move(version);
+    if (request_->received_bytes() > kHereBytes || version_ != nullptr) {
+      return Submit();
+    }
+    absl::Status status = Check();
+    if (!status.ok()) return Answer(status);
+    if (cost_.multiply_adds > kHereMultiplyAdds ||
+        cost_.result_bytes > kHereBytes) {
+      return Submit();
+    }
+    thread_local core::Workspace workspace;
+    Answer(Compute(workspace));
   }
 
-  template <typename T>
-  absl::Status PrepareIn(const ComputeRequest& parsed) {
-    std::optional<core::LayerWeights<T>> layer;
-    if (version != nullptr) {
-      absl::StatusOr<core::LayerWeights<T>> weights = version->As<T>();
-      if (!weights.ok()) return weights.status();
-      layer = *std::move(weights);
-    }
-    const core::LayerWeights<T>* const projections = layer ? &*layer : nullptr;
-    const ComputeCost cost = CostOf(parsed, projections, pool.threads());
-    absl::Status status = CheckCost(cost, limits);
-    if (status.ok()) {
-      status = call->TakeBytes(
-          core::SaturatingAdd(cost.result_bytes, cost.workspace_bytes));
-    }
-    if (!status.ok()) return status;
-    absl::StatusOr<core::Computation> computation =
-        ComputeSteps<T>(parsed, projections, reply);
-    if (!computation.ok()) return computation.status();
-    steps = *std::move(computation);
-    return absl::OkStatus();
-  }
-
+ private:
+  // On the pool: what is left to check, and the memory; a small computation
+  // too.
   void Submit() {
-    pool.Submit(
-        {{1, [self = shared_from_this()](
-                 int64_t, core::Workspace&) { return self->Prepare(); }}},
-        call->cancellation(),
+    backend_.compute.Submit(
+        {{1,
+          [self = shared_from_this()](int64_t, core::Workspace& workspace) {
+            absl::Status status =
+                self->parsed_ ? absl::OkStatus() : self->Check();
+            if (!status.ok()) return status;
+            if (self->cost_.multiply_adds <= kOneTaskMultiplyAdds) {
+              return self->Compute(workspace);
+            }
+            return self->Prepare();
+          }}},
+        call_->cancellation(),
         [self = shared_from_this()](const absl::Status& status) {
-          self->call->Guard([&] { self->OnPrepared(status); });
+          self->call_->Guard([&] { self->OnPrepared(status); });
         });
   }
 
   void OnPrepared(const absl::Status& status) {
-    if (!status.ok()) return Answer(status);
-    pool.Submit(std::move(steps), call->cancellation(),
-                [self = shared_from_this()](const absl::Status& computed) {
-                  self->call->Guard([&] { self->Answer(computed); });
-                });
+    if (!status.ok() || computed_) return Answer(status);
+    backend_.compute.Submit(
+        std::move(steps_), call_->cancellation(),
+        [self = shared_from_this()](const absl::Status& computed) {
+          self->call_->Guard([&] { self->Answer(computed); });
+        });
+  }
+
+  // Everything that can refuse without reading an element.
+  absl::Status Check() {
+    started_ = Call::Clock::now();
+    request_->Allocate(backend_.buffers);
+    absl::StatusOr<ComputeRequest> parsed = ParseComputeRequest(
+        request_->message(), request_->data(), version_.get(), backend_.limits);
+    if (!parsed.ok()) return parsed.status();
+    parsed_ = *std::move(parsed);
+    return in_double() ? CheckIn<double>() : CheckIn<float>();
+  }
+
+  template <typename T>
+  absl::Status CheckIn() {
+    absl::StatusOr<std::optional<core::LayerWeights<T>>> layer = Layer<T>();
+    if (!layer.ok()) return layer.status();
+    cost_ = CostOf(*parsed_, PointerTo(*layer), backend_.compute.threads());
+    absl::Status status = CheckCost(cost_, backend_.limits);
+    if (!status.ok()) return status;
+    return call_->TakeBytes(
+        core::SaturatingAdd(cost_.result_bytes, cost_.workspace_bytes));
+  }
+
+  // The memory, and the steps. REQUIRES: Check().ok().
+  absl::Status Prepare() {
+    return in_double() ? PrepareIn<double>() : PrepareIn<float>();
+  }
+
+  template <typename T>
+  absl::Status PrepareIn() {
+    absl::StatusOr<std::optional<core::LayerWeights<T>>> layer = Layer<T>();
+    if (!layer.ok()) return layer.status();
+    absl::StatusOr<core::Computation> computation = ComputeSteps<T>(
+        *parsed_, request_->gather(), [this] { request_->Gathered(); },
+        PointerTo(*layer), backend_.buffers, reply_, owner_of_steps_);
+    if (computation.ok()) steps_ = *std::move(computation);
+    return computation.status();
+  }
+
+  // Prepare, and the whole computation on this thread.
+  absl::Status Compute(core::Workspace& workspace) {
+    absl::Status status = Prepare();
+    if (!status.ok()) return status;
+    computed_ = true;
+    return core::RunInline(steps_, call_->cancellation().get(), workspace);
   }
 
   void Answer(const absl::Status& status) {
-    const Call::Clock::duration queue = started - call->received();
-    const Call::Clock::duration compute = Call::Clock::now() - started;
-    call->set_timing(queue, compute);
-    if (!status.ok()) return call->Finish(FromPool(status));
-    if (version != nullptr) {
-      *reply.mutable_weight_set_used() = VersionToProto(*version);
+    const Call::Clock::duration queue = started_ - call_->received();
+    const Call::Clock::duration compute = Call::Clock::now() - started_;
+    call_->set_timing(queue, compute);
+    if (!status.ok()) return call_->Finish(FromPool(status));
+    if (version_ != nullptr) {
+      *reply_.message.mutable_weight_set_used() = VersionToProto(*version_);
     }
-    *reply.mutable_timing()->mutable_queue() = ToDuration(queue);
-    *reply.mutable_timing()->mutable_compute() = ToDuration(compute);
-    call->Finish(absl::OkStatus());
+    v1::Timing& timing = *reply_.message.mutable_timing();
+    *timing.mutable_queue() = ToDuration(queue);
+    *timing.mutable_compute() = ToDuration(compute);
+    send_(std::move(reply_));
   }
 
-  const std::shared_ptr<Call> call;
-  const v1::ComputeAttentionRequest& request;
-  v1::ComputeAttentionResponse& reply;
-  const Version version;
-  core::ComputePool& pool;
-  const Limits& limits;
-  Call::Clock::time_point started = call->received();
-  core::Computation steps;
+  bool in_double() const {
+    return parsed_->compute_dtype() == v1::DATA_TYPE_FLOAT64;
+  }
+
+  // The projections in T; empty without a weight set.
+  template <typename T>
+  absl::StatusOr<std::optional<core::LayerWeights<T>>> Layer() const {
+    std::optional<core::LayerWeights<T>> layer;
+    if (version_ == nullptr) return layer;
+    absl::StatusOr<core::LayerWeights<T>> weights = version_->As<T>();
+    if (!weights.ok()) return weights.status();
+    layer = *std::move(weights);
+    return layer;
+  }
+
+  template <typename T>
+  static const T* PointerTo(const std::optional<T>& optional) {
+    return optional ? &*optional : nullptr;
+  }
+
+  const std::shared_ptr<Call> call_;
+  const std::shared_ptr<ReceivedRequest> request_;
+  const Backend& backend_;
+  const std::function<void(ComputeReply&&)> send_;
+  Version version_;
+  std::optional<ComputeRequest> parsed_;
+  ComputeCost cost_;
+  ComputeReply reply_{request_->arena()};
+  Call::Clock::time_point started_ = call_->received();
+  core::Computation steps_;
+  std::shared_ptr<void> owner_of_steps_;
+  bool computed_ = false;
 };
 
 }  // namespace
 
 void ComputeAttention(const std::shared_ptr<Call>& call,
-                      const v1::ComputeAttentionRequest& request,
-                      v1::ComputeAttentionResponse& reply,
-                      const weights::Catalog& catalog, core::ComputePool& pool,
-                      const Limits& limits) {
-  absl::StatusOr<Version> version = Resolve(request, catalog);
-  if (!version.ok()) return call->Finish(version.status());
-  std::make_shared<Computing>(call, request, reply, *std::move(version), pool,
-                              limits)
-      ->Submit();
+                      std::shared_ptr<ReceivedRequest> request,
+                      const Backend& backend,
+                      std::function<void(ComputeReply&&)> send) {
+  std::make_shared<Computing>(call, std::move(request), backend,
+                              std::move(send))
+      ->Start();
 }
 
 }  // namespace attention::rpc

@@ -2,23 +2,24 @@
 #ifndef SERVER_RPC_COMPUTE_HANDLER_H_
 #define SERVER_RPC_COMPUTE_HANDLER_H_
 
+#include <functional>
 #include <memory>
 
-#include "attention/v1/attention.pb.h"
-#include "server/core/compute_pool.h"
+#include "server/rpc/backend.h"
 #include "server/rpc/call.h"
-#include "server/rpc/limits.h"
-#include "server/weights/catalog.h"
+#include "server/rpc/compute_reply.h"
+#include "server/rpc/received_request.h"
 
 namespace attention::rpc {
 
-// Resolves the weight set now; then, on the pool, validates, allocates and
-// computes, and answers. request and reply stay until the call is answered.
+// Resolves the weight set of a request that has been parsed; then validates,
+// allocates, gathers and computes, on the pool or, if that takes no longer than
+// a hand-over to it, at once. Calls `send` with the reply, which lives until it
+// returns, or finishes the call with an error. `backend` outlives the call.
 void ComputeAttention(const std::shared_ptr<Call>& call,
-                      const v1::ComputeAttentionRequest& request,
-                      v1::ComputeAttentionResponse& reply,
-                      const weights::Catalog& catalog, core::ComputePool& pool,
-                      const Limits& limits);
+                      std::shared_ptr<ReceivedRequest> request,
+                      const Backend& backend,
+                      std::function<void(ComputeReply&&)> send);
 
 }  // namespace attention::rpc
 

@@ -25,7 +25,7 @@ absl::Status UnknownValue(absl::string_view field, Enum found,
 // kv_len] it lines up with.
 absl::Status CheckBroadcast(const TensorView& tensor,
                             const core::AttentionShape& shape) {
-  const std::vector<int64_t>& found = tensor.shape();
+  const absl::Span<const int64_t> found = tensor.shape();
   const std::string field = StrCat(tensor.field(), ".shape");
   if (found.size() == 3) {
     return FieldError(
@@ -53,10 +53,11 @@ absl::Status CheckBroadcast(const TensorView& tensor,
 }
 
 absl::StatusOr<TensorView> ParseBroadcast(const v1::Tensor& tensor,
+                                          absl::string_view data,
                                           absl::string_view field, bool boolean,
                                           const CodecLimits& limits,
                                           const core::AttentionShape& shape) {
-  absl::StatusOr<TensorView> view = TensorView::Of(tensor, field, limits);
+  absl::StatusOr<TensorView> view = TensorView::Of(tensor, data, field, limits);
   if (!view.ok()) return view;
   if (IsFloat(view->dtype()) == boolean) {
     return FieldError(
@@ -109,16 +110,18 @@ absl::Status ParseMatrix(const v1::AttentionMatrixOptions& message,
 }  // namespace
 
 absl::Status ParseMasks(const v1::ComputeAttentionRequest& message,
+                        const PerTensor<absl::string_view>& data,
                         const CodecLimits& limits, ComputeRequest& request) {
   if (message.has_attend_mask()) {
-    absl::StatusOr<TensorView> view = ParseBroadcast(
-        message.attend_mask(), "attend_mask", true, limits, request.shape);
+    absl::StatusOr<TensorView> view =
+        ParseBroadcast(message.attend_mask(), data.attend_mask, "attend_mask",
+                       true, limits, request.shape);
     if (!view.ok()) return view.status();
     request.attend_mask = *std::move(view);
   }
   if (message.has_bias()) {
-    absl::StatusOr<TensorView> view =
-        ParseBroadcast(message.bias(), "bias", false, limits, request.shape);
+    absl::StatusOr<TensorView> view = ParseBroadcast(
+        message.bias(), data.bias, "bias", false, limits, request.shape);
     if (!view.ok()) return view.status();
     request.bias = *std::move(view);
   }

@@ -12,6 +12,7 @@ namespace attention::rpc {
 // attend_mask and bias: dtype, rank, and each axis of full size or 1.
 // REQUIRES: request.shape.
 absl::Status ParseMasks(const v1::ComputeAttentionRequest& message,
+                        const PerTensor<absl::string_view>& data,
                         const CodecLimits& limits, ComputeRequest& request);
 
 // Positions, lengths, factors, dropout. Their ranges are left to

@@ -29,10 +29,11 @@ std::string NameOf(const weights::WeightSetVersion& version) {
 
 // Reads key or value: a float tensor like the query in rank, dtype and batch.
 absl::StatusOr<TensorView> ParseLikeQuery(const v1::Tensor& tensor,
+                                          absl::string_view data,
                                           absl::string_view field,
                                           const TensorView& query,
                                           const CodecLimits& limits) {
-  absl::StatusOr<TensorView> view = TensorView::Of(tensor, field, limits);
+  absl::StatusOr<TensorView> view = TensorView::Of(tensor, data, field, limits);
   if (!view.ok()) return view;
   if (view->dtype() != query.dtype()) {
     return FieldError(
@@ -74,11 +75,12 @@ absl::Status CheckQuery(const TensorView& query, bool with_weight_set) {
 }
 
 absl::Status ParseTensors(const v1::ComputeAttentionRequest& message,
+                          const PerTensor<absl::string_view>& data,
                           bool with_weight_set, const CodecLimits& limits,
                           ComputeRequest& request) {
   if (!message.has_query()) return FieldError("query", "is required");
   absl::StatusOr<TensorView> query =
-      TensorView::Of(message.query(), "query", limits);
+      TensorView::Of(message.query(), data.query, "query", limits);
   if (!query.ok()) return query.status();
   if (absl::Status status = CheckQuery(*query, with_weight_set); !status.ok()) {
     return status;
@@ -87,7 +89,7 @@ absl::Status ParseTensors(const v1::ComputeAttentionRequest& message,
 
   if (message.has_key()) {
     absl::StatusOr<TensorView> key =
-        ParseLikeQuery(message.key(), "key", request.query, limits);
+        ParseLikeQuery(message.key(), data.key, "key", request.query, limits);
     if (!key.ok()) return key.status();
     request.key = *std::move(key);
     request.own_key = true;
@@ -97,8 +99,8 @@ absl::Status ParseTensors(const v1::ComputeAttentionRequest& message,
     if (!request.own_key) {
       return FieldError("value", "comes without key; send key too");
     }
-    absl::StatusOr<TensorView> value =
-        ParseLikeQuery(message.value(), "value", request.query, limits);
+    absl::StatusOr<TensorView> value = ParseLikeQuery(
+        message.value(), data.value, "value", request.query, limits);
     if (!value.ok()) return value.status();
     request.value = *std::move(value);
     request.own_value = true;
@@ -113,7 +115,7 @@ absl::Status ParseTensors(const v1::ComputeAttentionRequest& message,
   }
   request.has_batch = request.query.rank() > 2;
   request.heads_apart = request.query.rank() == 4;
-  const std::vector<int64_t>& shape = request.query.shape();
+  const absl::Span<const int64_t> shape = request.query.shape();
   request.shape.batch = request.has_batch ? shape.front() : 1;
   request.shape.query_len = shape[shape.size() - 2];
   request.shape.kv_len = request.key.shape()[shape.size() - 2];
@@ -304,12 +306,13 @@ std::vector<int64_t> ComputeRequest::WithBatch(
 
 absl::StatusOr<ComputeRequest> ParseComputeRequest(
     const v1::ComputeAttentionRequest& message,
+    const PerTensor<absl::string_view>& data,
     const weights::WeightSetVersion* version, const Limits& limits) {
   CodecLimits codec_limits;
   codec_limits.max_axis = limits.max_axis;
   ComputeRequest request;
   absl::Status status =
-      ParseTensors(message, version != nullptr, codec_limits, request);
+      ParseTensors(message, data, version != nullptr, codec_limits, request);
   if (status.ok() && version != nullptr) {
     status = CheckAgainstWeightSet(message, *version, request);
   } else if (status.ok()) {
@@ -319,7 +322,7 @@ absl::StatusOr<ComputeRequest> ParseComputeRequest(
                                    : CheckHeadsSideBySide(request);
     }
   }
-  if (status.ok()) status = ParseMasks(message, codec_limits, request);
+  if (status.ok()) status = ParseMasks(message, data, codec_limits, request);
   if (status.ok()) status = ParseOptions(message, request);
   if (status.ok()) status = ParseWanted(message, request);
   if (!status.ok()) return status;

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "attention/v1/attention.pb.h"
 #include "proto/codec.h"
+#include "proto/split_request.h"
 #include "server/core/attention.h"
 #include "server/core/cost.h"
 #include "server/rpc/limits.h"
@@ -16,9 +18,9 @@
 
 namespace attention::rpc {
 
-// Refers to the message it was parsed from, which must outlive it.
+// Refers to the message and the data it was parsed from, which must outlive it.
 struct ComputeRequest {
-  // Views of the message; key is the query's if the message has none, value
+  // Views of the request; key is the query's if the message has none, value
   // the key's.
   TensorView query;
   TensorView key;
@@ -51,13 +53,15 @@ struct ComputeRequest {
 };
 
 // Checks every field against the contract and the others, by shapes alone: no
-// element is read. `version` is what weight_set resolved to, null without.
+// element is read. `data` is that of the message's tensors. `version` is what
+// weight_set resolved to, null without.
 //
 // Errors are FieldErrors: INVALID_ARGUMENT where the request contradicts itself
 // or the contract, FAILED_PRECONDITION where it does not fit the weight set.
 // The range of options is left to core::ValidateAttention.
 absl::StatusOr<ComputeRequest> ParseComputeRequest(
     const v1::ComputeAttentionRequest& message,
+    const PerTensor<absl::string_view>& data,
     const weights::WeightSetVersion* version, const Limits& limits);
 
 }  // namespace attention::rpc

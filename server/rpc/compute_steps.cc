@@ -20,6 +20,9 @@ using core::Step;
 using core::Tensor4;
 using core::Workspace;
 
+// Steps of an ordinary request, so that their array is made once.
+constexpr size_t kUsualSteps = 12;
+
 int64_t Product(const std::vector<int64_t>& shape) {
   int64_t product = 1;
   for (const int64_t axis : shape) product *= axis;
@@ -31,21 +34,22 @@ int64_t Product(const std::vector<int64_t>& shape) {
 template <typename T>
 class ReplyTensor {
  public:
-  ReplyTensor(v1::Tensor& tensor, std::vector<int64_t> shape,
-              v1::DataType dtype, bool as_values, std::string field)
+  ReplyTensor(v1::Tensor& tensor, Buffer& bytes, BufferPool& buffers,
+              std::vector<int64_t> shape, v1::DataType dtype, bool as_values,
+              std::string field)
       : tensor_(tensor),
         shape_(std::move(shape)),
         dtype_(dtype),
         as_values_(as_values),
         field_(std::move(field)) {
     const int64_t elements = Product(shape_);
-    if (!as_values && ElementSize(dtype) == sizeof(T)) {
-      std::string& bytes = *tensor.mutable_data();
-      bytes.resize(static_cast<size_t>(elements) * sizeof(T));
-      if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(T) == 0) {
-        tensor.set_dtype(dtype);
-        tensor.mutable_shape()->Assign(shape_.begin(), shape_.end());
-        data_ = reinterpret_cast<T*>(bytes.data());
+    if (!as_values) {
+      bytes = buffers.Take(elements * ElementSize(dtype));
+      bytes_ = bytes.data();
+      tensor.set_dtype(dtype);
+      tensor.mutable_shape()->Assign(shape_.begin(), shape_.end());
+      if (ElementSize(dtype) == sizeof(T)) {
+        data_ = reinterpret_cast<T*>(bytes_);
         return;
       }
     }
@@ -57,9 +61,11 @@ class ReplyTensor {
   bool in_place() const { return buffer_ == nullptr; }
 
   absl::Status Encode() const {
-    return EncodeTensor<T>(
-        absl::MakeConstSpan(data_, static_cast<size_t>(Product(shape_))),
-        shape_, dtype_, as_values_, field_, tensor_);
+    const auto elements =
+        absl::MakeConstSpan(data_, static_cast<size_t>(Product(shape_)));
+    return as_values_ ? EncodeTensor<T>(elements, shape_, dtype_, true, field_,
+                                        tensor_)
+                      : EncodeData<T>(elements, shape_, dtype_, field_, bytes_);
   }
 
  private:
@@ -68,13 +74,14 @@ class ReplyTensor {
   v1::DataType dtype_;
   bool as_values_;
   std::string field_;
+  char* bytes_ = nullptr;  // of the reply; null if as_values_
   std::unique_ptr<T[]> buffer_;
   T* data_ = nullptr;
 };
 
 // The view that broadcasts a tensor of rank 1, 2 or 4 over the scores.
 template <typename T>
-ConstTensor4<T> Broadcast(const T* data, const std::vector<int64_t>& axes,
+ConstTensor4<T> Broadcast(const T* data, absl::Span<const int64_t> axes,
                           const core::AttentionShape& shape) {
   ConstTensor4<T> view{
       data, {shape.batch, shape.num_heads, shape.query_len, shape.kv_len}, {}};
@@ -91,28 +98,41 @@ ConstTensor4<T> Broadcast(const T* data, const std::vector<int64_t>& axes,
 template <typename T>
 class Steps {
  public:
-  Steps(ComputeRequest request, bool projected,
-        v1::ComputeAttentionResponse& reply)
-      : request_(std::move(request)), projected_(projected), reply_(reply) {}
+  Steps(const ComputeRequest& request, const PerTensor<Gather>& data,
+        bool projected, BufferPool& buffers, ComputeReply& reply)
+      : request_(request),
+        received_(data),
+        projected_(projected),
+        buffers_(buffers),
+        reply_(reply) {}
+
+  // What a layer keeps between its steps.
+  T* MemoryFor(const core::LayerWeights<T>& layer) {
+    const core::AttentionShape& shape = request_.shape;
+    layer_memory_ = buffers_.Take(
+        core::LayerBytes(layer, shape.batch, shape.query_len, shape.kv_len));
+    return reinterpret_cast<T*>(layer_memory_.data());
+  }
 
   // The request's tensors, and the steps that make them readable.
   void AddInputs(Computation& steps) {
     using Accept = TensorView::Accept;
-    query_ = DecodeFloats<T>(request_.query, Accept::kFinite, {});
+    query_ =
+        DecodeFloats<T>(request_.query, received_.query, Accept::kFinite, {});
     steps.push_back(std::move(query_.step));
     inputs_.query =
         SplitHeads(query_.data, request_.query, request_.shape.num_heads);
     const T* key = query_.data;
     if (request_.own_key) {
-      key_ =
-          DecodeFloats<T>(request_.key, Accept::kFinite, Valid(request_.key));
+      key_ = DecodeFloats<T>(request_.key, received_.key, Accept::kFinite,
+                             Valid(request_.key));
       steps.push_back(std::move(key_.step));
       key = key_.data;
     }
     inputs_.key = SplitHeads(key, request_.key, request_.shape.num_kv_heads);
     const T* value = key;
     if (request_.own_value) {
-      value_ = DecodeFloats<T>(request_.value, Accept::kFinite,
+      value_ = DecodeFloats<T>(request_.value, received_.value, Accept::kFinite,
                                Valid(request_.value));
       steps.push_back(std::move(value_.step));
       value = value_.data;
@@ -120,13 +140,14 @@ class Steps {
     inputs_.value =
         SplitHeads(value, request_.value, request_.shape.num_kv_heads);
     if (request_.attend_mask) {
-      mask_ = DecodeMask(*request_.attend_mask);
+      mask_ = DecodeMask(*request_.attend_mask, received_.attend_mask);
       steps.push_back(std::move(mask_.step));
       inputs_.attend_mask =
           Broadcast(mask_.data, request_.attend_mask->shape(), request_.shape);
     }
     if (request_.bias) {
-      bias_ = DecodeFloats<T>(*request_.bias, Accept::kFiniteOrMinusInf, {});
+      bias_ = DecodeFloats<T>(*request_.bias, received_.bias,
+                              Accept::kFiniteOrMinusInf, {});
       steps.push_back(std::move(bias_.step));
       inputs_.bias =
           Broadcast(bias_.data, request_.bias->shape(), request_.shape);
@@ -139,7 +160,7 @@ class Steps {
     const auto& [batch, heads, kv_heads, rows, kv_len, head_dim, value_dim] =
         shape;
     T* const output =
-        Add(*reply_.mutable_output(),
+        Add(*reply_.message.mutable_output(), reply_.data.output,
             request_.WithBatch(
                 request_.heads_apart
                     ? std::vector<int64_t>{heads, rows, value_dim}
@@ -159,7 +180,8 @@ class Steps {
       outputs_.mean_over_heads = request_.mean_over_heads;
       const bool mean = request_.mean_over_heads;
       outputs_.matrix =
-          core::Dense(Add(*reply_.mutable_attention_matrix(),
+          core::Dense(Add(*reply_.message.mutable_attention_matrix(),
+                          reply_.data.attention_matrix,
                           request_.WithBatch(
                               mean ? std::vector<int64_t>{rows, kv_len}
                                    : std::vector<int64_t>{heads, rows, kv_len}),
@@ -168,12 +190,12 @@ class Steps {
     }
     if (request_.top_k) {
       const int64_t k = *request_.top_k;
-      outputs_.top_k_weights =
-          core::Dense(Add(*reply_.mutable_top_k()->mutable_weights(),
-                          request_.WithBatch({heads, rows, k}),
-                          request_.compute_dtype(), "top_k.weights"),
-                      {batch, heads, rows, k});
-      auto& indices = *reply_.mutable_top_k()->mutable_indices();
+      outputs_.top_k_weights = core::Dense(
+          Add(*reply_.message.mutable_top_k()->mutable_weights(),
+              reply_.data.top_k_weights, request_.WithBatch({heads, rows, k}),
+              request_.compute_dtype(), "top_k.weights"),
+          {batch, heads, rows, k});
+      auto& indices = *reply_.message.mutable_top_k()->mutable_indices();
       const int64_t entries = batch * heads * rows * k;
       indices.Resize(static_cast<int>(entries), 0);
       outputs_.top_k_indices =
@@ -181,10 +203,11 @@ class Steps {
                       {batch, heads, rows, k});
     }
     if (request_.want_lse) {
-      outputs_.lse = core::Dense(
-          Add(*reply_.mutable_lse(), request_.WithBatch({heads, rows}),
-              request_.compute_dtype(), "lse"),
-          {batch, heads, rows, 1});
+      outputs_.lse =
+          core::Dense(Add(*reply_.message.mutable_lse(), reply_.data.lse,
+                          request_.WithBatch({heads, rows}),
+                          request_.compute_dtype(), "lse"),
+                      {batch, heads, rows, 1});
     }
   }
 
@@ -220,7 +243,7 @@ class Steps {
   // [batch, heads, len, dim] however it lies; one head before a projection.
   ConstTensor4<T> SplitHeads(const T* data, const TensorView& tensor,
                              int64_t heads) const {
-    const std::vector<int64_t>& shape = tensor.shape();
+    const absl::Span<const int64_t> shape = tensor.shape();
     const int64_t batch = request_.shape.batch;
     const int64_t len = shape[shape.size() - 2];
     if (request_.heads_apart) {
@@ -231,17 +254,20 @@ class Steps {
                                  {batch, split, len, shape.back() / split});
   }
 
-  T* Add(v1::Tensor& tensor, std::vector<int64_t> shape, v1::DataType dtype,
-         std::string field) {
+  T* Add(v1::Tensor& tensor, Buffer& bytes, std::vector<int64_t> shape,
+         v1::DataType dtype, std::string field) {
     tensors_.push_back(std::make_unique<ReplyTensor<T>>(
-        tensor, std::move(shape), dtype, request_.reply_as_values(),
-        std::move(field)));
+        tensor, bytes, buffers_, std::move(shape), dtype,
+        request_.reply_as_values(), std::move(field)));
     return tensors_.back()->data();
   }
 
-  const ComputeRequest request_;
+  const ComputeRequest& request_;
+  const PerTensor<Gather> received_;
   const bool projected_;
-  v1::ComputeAttentionResponse& reply_;
+  BufferPool& buffers_;
+  ComputeReply& reply_;
+  Buffer layer_memory_;
   Input<T> query_;
   Input<T> key_;
   Input<T> value_;
@@ -256,13 +282,20 @@ class Steps {
 }  // namespace
 
 template <typename T>
-absl::StatusOr<Computation> ComputeSteps(const ComputeRequest& request,
-                                         const core::LayerWeights<T>* layer,
-                                         v1::ComputeAttentionResponse& reply) {
-  const auto owned =
-      std::make_shared<Steps<T>>(request, layer != nullptr, reply);
+absl::StatusOr<Computation> ComputeSteps(
+    const ComputeRequest& request, const PerTensor<Gather>& data,
+    std::function<void()> gathered, const core::LayerWeights<T>* layer,
+    BufferPool& buffers, ComputeReply& reply, std::shared_ptr<void>& owner) {
+  const auto owned = std::make_shared<Steps<T>>(request, data, layer != nullptr,
+                                                buffers, reply);
+  owner = owned;
   Computation steps;
+  steps.reserve(kUsualSteps);
   owned->AddInputs(steps);
+  steps.push_back({1, [gathered = std::move(gathered)](int64_t, Workspace&) {
+                     gathered();
+                     return absl::OkStatus();
+                   }});
   owned->AddOutputs();
   const auto& inputs = owned->inputs();
   const auto& outputs = owned->outputs();
@@ -275,23 +308,21 @@ absl::StatusOr<Computation> ComputeSteps(const ComputeRequest& request,
   Computation compute =
       layer == nullptr
           ? core::AttentionSteps(inputs, request.options, outputs)
-          : core::LayerSteps(*layer, inputs, request.options, outputs);
+          : core::LayerSteps(
+                *layer, inputs, request.options, outputs,
+                std::shared_ptr<T>(owned, owned->MemoryFor(*layer)));
   for (Step& step : compute) steps.push_back(std::move(step));
   steps.push_back(owned->EncodeStep());
-  for (Step& step : steps) {
-    step.run = [owned, run = std::move(step.run)](int64_t task,
-                                                  Workspace& workspace) {
-      return run(task, workspace);
-    };
-  }
   return steps;
 }
 
 template absl::StatusOr<Computation> ComputeSteps<float>(
-    const ComputeRequest&, const core::LayerWeights<float>*,
-    v1::ComputeAttentionResponse&);
+    const ComputeRequest&, const PerTensor<Gather>&, std::function<void()>,
+    const core::LayerWeights<float>*, BufferPool&, ComputeReply&,
+    std::shared_ptr<void>&);
 template absl::StatusOr<Computation> ComputeSteps<double>(
-    const ComputeRequest&, const core::LayerWeights<double>*,
-    v1::ComputeAttentionResponse&);
+    const ComputeRequest&, const PerTensor<Gather>&, std::function<void()>,
+    const core::LayerWeights<double>*, BufferPool&, ComputeReply&,
+    std::shared_ptr<void>&);
 
 }  // namespace attention::rpc

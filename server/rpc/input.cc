@@ -14,6 +14,15 @@ using core::Workspace;
 // cancellation.
 constexpr int64_t kDecodeElements = int64_t{1} << 18;
 
+// The data of elements [first, last) of `tensor`.
+void GatherElements(const Gather& gather, const TensorView& tensor,
+                    int64_t first, int64_t last) {
+  if (gather.from == nullptr || gather.from->size == 0) return;
+  const int64_t size = ElementSize(tensor.dtype());
+  gather.from->Copy(first * size, (last - first) * size,
+                    gather.to + first * size);
+}
+
 // Calls body(first, count) for what is read of elements [first, last).
 absl::Status ForEachRun(
     const ReadPart& part, int64_t first, int64_t last,
@@ -36,8 +45,8 @@ absl::Status ForEachRun(
 }  // namespace
 
 template <typename T>
-Input<T> DecodeFloats(const TensorView& tensor, TensorView::Accept accept,
-                      ReadPart part) {
+Input<T> DecodeFloats(const TensorView& tensor, Gather gather,
+                      TensorView::Accept accept, ReadPart part) {
   Input<T> input;
   input.data = tensor.template InPlace<T>();
   T* out = nullptr;
@@ -46,10 +55,11 @@ Input<T> DecodeFloats(const TensorView& tensor, TensorView::Accept accept,
     input.data = out = input.buffer.get();
   }
   input.step.tasks = (tensor.size() + kDecodeElements - 1) / kDecodeElements;
-  input.step.run = [tensor, accept, part = std::move(part), out](int64_t task,
-                                                                 Workspace&) {
+  input.step.run = [&tensor, gather, accept, part = std::move(part), out](
+                       int64_t task, Workspace&) {
     const int64_t first = task * kDecodeElements;
     const int64_t last = std::min(first + kDecodeElements, tensor.size());
+    GatherElements(gather, tensor, first, last);
     return ForEachRun(part, first, last, [&](int64_t start, int64_t count) {
       return out == nullptr
                  ? tensor.template Check<T>(start, count, accept)
@@ -59,7 +69,7 @@ Input<T> DecodeFloats(const TensorView& tensor, TensorView::Accept accept,
   return input;
 }
 
-Input<uint8_t> DecodeMask(const TensorView& tensor) {
+Input<uint8_t> DecodeMask(const TensorView& tensor, Gather gather) {
   Input<uint8_t> input;
   input.data = tensor.InPlace<uint8_t>();
   uint8_t* out = nullptr;
@@ -68,15 +78,16 @@ Input<uint8_t> DecodeMask(const TensorView& tensor) {
     input.data = out = input.buffer.get();
   }
   input.step.tasks = tensor.size() > 0 ? 1 : 0;
-  input.step.run = [tensor, out](int64_t, Workspace&) {
+  input.step.run = [&tensor, gather, out](int64_t, Workspace&) {
+    GatherElements(gather, tensor, 0, tensor.size());
     return out == nullptr ? tensor.CheckBool() : tensor.ReadBool(out);
   };
   return input;
 }
 
-template Input<float> DecodeFloats<float>(const TensorView&, TensorView::Accept,
-                                          ReadPart);
-template Input<double> DecodeFloats<double>(const TensorView&,
+template Input<float> DecodeFloats<float>(const TensorView&, Gather,
+                                          TensorView::Accept, ReadPart);
+template Input<double> DecodeFloats<double>(const TensorView&, Gather,
                                             TensorView::Accept, ReadPart);
 
 }  // namespace attention::rpc

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proto/codec.h"
+#include "proto/split_request.h"
 #include "server/core/compute_pool.h"
 
 namespace attention::rpc {
@@ -25,8 +26,15 @@ struct ReadPart {
   std::vector<int64_t> read;
 };
 
-// An input in T: the message's own memory, or a buffer. `data` holds checked
-// elements once `step` has run, as far as they are read; it is never null.
+// How the data of a tensor gets from where it was received to where its view
+// says it is; nothing if it did not come as data.
+struct Gather {
+  const ScatteredBytes* from = nullptr;
+  char* to = nullptr;
+};
+
+// An input in T: in place, or in a buffer. `data` holds checked elements once
+// `step` has run, as far as they are read; it is never null.
 template <typename T>
 struct Input {
   const T* data = nullptr;
@@ -34,14 +42,15 @@ struct Input {
   core::Step step;
 };
 
-// `step` refuses what TensorView::Read does. Refers to the message. Throws
+// `step` gathers, and refuses what TensorView::Read does. Refers to `tensor`,
+// to the message behind it, and to what `gather` points to. Throws
 // std::bad_alloc. T is float or double.
 template <typename T>
-Input<T> DecodeFloats(const TensorView& tensor, TensorView::Accept accept,
-                      ReadPart part);
+Input<T> DecodeFloats(const TensorView& tensor, Gather gather,
+                      TensorView::Accept accept, ReadPart part);
 
 // 0 or 1 for each element. REQUIRES: BOOL.
-Input<uint8_t> DecodeMask(const TensorView& tensor);
+Input<uint8_t> DecodeMask(const TensorView& tensor, Gather gather);
 
 }  // namespace attention::rpc
 

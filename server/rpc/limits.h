@@ -17,6 +17,8 @@ struct Limits {
   // Of all requests that are held at one time.
   int32_t max_requests_in_flight = 1024;
   int64_t max_bytes_in_flight = int64_t{1} << 30;
+  // Of one StreamAttention: messages between being read and being answered.
+  int32_t max_stream_in_flight = 256;
 };
 
 }  // namespace attention::rpc

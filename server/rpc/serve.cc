@@ -16,8 +16,15 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
   void Hold(Held held) { held_ = std::move(held); }
 
-  void OnCancel() override { held_.cancellation->Cancel(); }
+  void OnCancel() override {
+    // Null after a refusal that had no memory for even that.
+    if (held_.cancellation != nullptr) held_.cancellation->Cancel();
+  }
   void OnDone() override { delete this; }
+
+  // Both reactions are too short to be worth another thread, which is what gRPC
+  // would run each of them on, for every call (docs/adr/0005-raw-transport.md).
+  bool InternalInlineable() override { return true; }
 
  private:
   Held held_;
@@ -49,40 +56,38 @@ std::string RequestId(const grpc::CallbackServerContext& context) {
 }  // namespace
 
 Held Admit(grpc::CallbackServerContext& context, Admission& admission,
-           absl::string_view method, const google::protobuf::Message& request,
+           const char* method, int64_t request_bytes,
            const google::protobuf::Message* reply,
-           std::function<void(grpc::Status)> answer, const Handler& handler) {
-  Call::Facts facts{std::string(method), RequestId(context), context.peer(),
-                    static_cast<int64_t>(request.ByteSizeLong())};
-  const int64_t request_bytes = facts.request_bytes;
+           std::function<void(grpc::Status)> answer, Handler handler) {
+  Call::Facts facts{method, RequestId(context),
+                    [&context] { return context.peer(); }, request_bytes};
   context.AddTrailingMetadata(kRequestIdKey, facts.id);
-  Held held{std::make_shared<core::Cancellation>(context.deadline()), nullptr};
+  Held held{std::make_shared<core::Cancellation>(context.deadline()),
+            std::make_shared<Admission::Ticket>(admission)};
   const auto call = std::make_shared<Call>(std::move(facts), held.cancellation,
                                            reply, std::move(answer));
   call->Guard([&] {
-    auto ticket = admission.Enter(request_bytes);
-    if (!ticket.ok()) return call->Finish(ticket.status());
-    held.ticket = *ticket;
-    call->set_ticket(*std::move(ticket));
+    absl::Status entered = admission.Enter(request_bytes, *held.ticket);
+    if (!entered.ok()) return call->Finish(entered);
+    call->set_ticket(held.ticket);
     handler(call);
   });
   return held;
 }
 
 grpc::ServerUnaryReactor* ServeUnary(grpc::CallbackServerContext& context,
-                                     Admission& admission,
-                                     absl::string_view method,
-                                     const google::protobuf::Message& request,
-                                     google::protobuf::Message& reply,
-                                     const Handler& handler) {
+                                     Admission& admission, const char* method,
+                                     int64_t request_bytes,
+                                     const google::protobuf::Message* reply,
+                                     Handler handler) {
   // gRPC calls no reaction before this function has returned.
   auto* const reactor = new UnaryReactor;
   const auto answer = [reactor](grpc::Status status) {
     reactor->Finish(std::move(status));
   };
   try {
-    reactor->Hold(
-        Admit(context, admission, method, request, &reply, answer, handler));
+    reactor->Hold(Admit(context, admission, method, request_bytes, reply,
+                        answer, handler));
   } catch (const std::bad_alloc&) {
     // Thrown before there was a call, so nobody else answers.
     reactor->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});

@@ -5,11 +5,12 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <utility>
 
-#include "absl/strings/string_view.h"
+#include "absl/functional/function_ref.h"
 #include "server/rpc/admission.h"
 #include "server/rpc/call.h"
 
@@ -20,7 +21,7 @@ namespace attention::rpc {
 inline constexpr char kRequestIdKey[] = "x-request-id";
 
 // What a handler does with a call that was let in.
-using Handler = std::function<void(const std::shared_ptr<Call>&)>;
+using Handler = absl::FunctionRef<void(const std::shared_ptr<Call>&)>;
 
 // A reactor's share of a call: what has to outlive the answer, until gRPC is
 // done with it.
@@ -30,21 +31,21 @@ struct Held {
 };
 
 // Lets a call in, or refuses it, and runs `handler`: request id, admission,
-// deadline and cancellation, exceptions. `request` is the message, `reply` the
-// one message of the answer or null, `answer` hands a status to gRPC. Returns
-// what the reactor has to hold.
+// deadline and cancellation, exceptions. The request's message has
+// `request_bytes`; `reply` is the one message of the answer, null if there are
+// several or the handler counts its bytes itself; `answer` hands a status to
+// gRPC. Returns what the reactor has to hold.
 Held Admit(grpc::CallbackServerContext& context, Admission& admission,
-           absl::string_view method, const google::protobuf::Message& request,
+           const char* method, int64_t request_bytes,
            const google::protobuf::Message* reply,
-           std::function<void(grpc::Status)> answer, const Handler& handler);
+           std::function<void(grpc::Status)> answer, Handler handler);
 
-// Serves a unary method.
+// Serves a unary method; request_bytes and reply as in Admit.
 grpc::ServerUnaryReactor* ServeUnary(grpc::CallbackServerContext& context,
-                                     Admission& admission,
-                                     absl::string_view method,
-                                     const google::protobuf::Message& request,
-                                     google::protobuf::Message& reply,
-                                     const Handler& handler);
+                                     Admission& admission, const char* method,
+                                     int64_t request_bytes,
+                                     const google::protobuf::Message* reply,
+                                     Handler handler);
 
 }  // namespace attention::rpc
 

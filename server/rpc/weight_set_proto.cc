@@ -82,7 +82,7 @@ class ContentsReader {
                                first_field_, ".dtype is ", DataTypeName(dtype_),
                                "; a weight set has one dtype"));
     }
-    out.shape = view->shape();
+    out.shape.assign(view->shape().begin(), view->shape().end());
     if (!view->has_values()) {
       out.data = message.data();
       return absl::OkStatus();

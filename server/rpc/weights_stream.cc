@@ -100,7 +100,8 @@ grpc::ServerWriteReactor<v1::GetWeightsResponse>* ServeGetWeights(
   auto* const stream = new WeightsStream;
   try {
     stream->Hold(Admit(
-        context, admission, "GetWeights", request, /*reply=*/nullptr,
+        context, admission, "GetWeights",
+        static_cast<int64_t>(request.ByteSizeLong()), /*reply=*/nullptr,
         [stream](grpc::Status status) { stream->Finish(std::move(status)); },
         [&](const std::shared_ptr<Call>& call) {
           absl::StatusOr<weights::Listed> listed = Describe(request, catalog);

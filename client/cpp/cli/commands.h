@@ -34,6 +34,7 @@ void AddComputeCommand(CLI::App& app, Action& action);
 void AddWeightsCommand(CLI::App& app, Action& action);
 void AddInfoCommand(CLI::App& app, Action& action);
 void AddHealthCommand(CLI::App& app, Action& action);
+void AddBenchCommand(CLI::App& app, Action& action);
 void AddDemoCommand(CLI::App& app, Action& action);
 
 }  // namespace attention::client

@@ -1,3 +1,4 @@
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -8,8 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cpp/cli/array_file.h"
+#include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/commands.h"
 #include "client/cpp/cli/compute_flags.h"
+#include "client/cpp/cli/compute_stream.h"
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/json_text.h"
 #include "client/cpp/cli/table.h"
@@ -20,6 +23,7 @@ namespace {
 
 struct ComputeFlags {
   RequestFlags request;
+  std::string stream;                // file of many requests; empty: one
   std::string out;                   // file; empty: the terminal
   std::optional<FileFormat> format;  // of the output tensor alone
   bool json = false;                 // the whole response
@@ -71,7 +75,30 @@ absl::StatusOr<std::string> ResponseText(
                                            : FileFormat::kJson);
 }
 
+absl::Status Stream(const ComputeFlags& flags, const Connection& connection) {
+  std::ifstream file;
+  if (flags.stream != "-") {
+    file.open(flags.stream);
+    if (!file) {
+      return UsageError(absl::StrCat(flags.stream, ": cannot be read"));
+    }
+  }
+  std::ofstream out;
+  if (!flags.out.empty() && flags.out != "-") {
+    out.open(flags.out, std::ios::trunc);
+    if (!out) return UsageError(absl::StrCat(flags.out, ": cannot be written"));
+  }
+  absl::Status status = ComputeStream(
+      flags.request, flags.stream, file.is_open() ? file : std::cin,
+      out.is_open() ? out : std::cout, connection);
+  if (out.is_open() && !out.flush()) {
+    return UsageError(absl::StrCat(flags.out, ": cannot be written"));
+  }
+  return status;
+}
+
 absl::Status Compute(const ComputeFlags& flags, const Connection& connection) {
+  if (!flags.stream.empty()) return Stream(flags, connection);
   const auto request = BuildRequest(flags.request);
   if (!request.ok()) return request.status();
   const auto response =
@@ -89,10 +116,22 @@ void AddComputeCommand(CLI::App& app, Action& action) {
       *app.add_subcommand("compute", "Compute attention of tensors in files");
   const auto flags = std::make_shared<ComputeFlags>();
   AddRequestFlags(command, flags->request);
+  CLI::Option* stream =
+      command
+          .add_option(
+              "--stream", flags->stream,
+              "many requests over one stream: each line a "
+              "ComputeAttentionRequest in proto3 JSON, flags beside it replace "
+              "fields of all; each answer is a line {\"id\": LINE, "
+              "\"response\": ..} or {\"id\": LINE, \"error\": ..}, as it "
+              "comes. --deadline is that of the whole stream")
+          ->type_name("FILE|-")
+          ->excludes("--request");
   constexpr char kGroup[] = "Result";
   command
       .add_option("--out", flags->out,
-                  "write the output tensor there instead of tables here")
+                  "write the output tensor, or the lines of --stream, there "
+                  "instead of tables here")
       ->type_name("FILE|-")
       ->group(kGroup);
   CLI::Option* format =
@@ -100,9 +139,11 @@ void AddComputeCommand(CLI::App& app, Action& action) {
                     "of the output tensor; absent: by the ending of --out",
                     std::map<std::string, FileFormat>{
                         {"json", FileFormat::kJson}, {"csv", FileFormat::kCsv}})
+          ->excludes(stream)
           ->group(kGroup);
   command.add_flag("--json", flags->json, "the whole response as proto3 JSON")
       ->excludes(format)
+      ->excludes(stream)
       ->group(kGroup);
   command.callback([flags, &action] {
     action = [flags](const Connection& connection) {

@@ -229,14 +229,21 @@ absl::StatusOr<v1::ComputeAttentionRequest> BuildRequest(
   } else if (flags.tensors.query.empty()) {
     return UsageError("--query or --request is required");
   }
-  absl::Status status = ApplyTensors(
-      flags.tensors, /*stdin_is_taken=*/flags.request == "-", request);
+  const absl::Status status = ApplyRequestFlags(
+      flags, /*stdin_is_taken=*/flags.request == "-", request);
+  if (!status.ok()) return status;
+  return request;
+}
+
+absl::Status ApplyRequestFlags(const RequestFlags& flags, bool stdin_is_taken,
+                               v1::ComputeAttentionRequest& request) {
+  absl::Status status = ApplyTensors(flags.tensors, stdin_is_taken, request);
   if (status.ok()) status = ApplyHeads(flags.heads, request);
   if (!status.ok()) return status;
   ApplyPositions(flags.positions, request);
   ApplySoftmax(flags.softmax, request);
   ApplyShow(flags.show, request);
-  return request;
+  return absl::OkStatus();
 }
 
 }  // namespace attention::client

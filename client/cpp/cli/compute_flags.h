@@ -71,6 +71,11 @@ void AddRequestFlags(CLI::App& command, RequestFlags& flags);
 absl::StatusOr<v1::ComputeAttentionRequest> BuildRequest(
     const RequestFlags& flags);
 
+// Replaces the fields of `request` that have a flag. Reads the files; "-" is
+// refused if the standard input is taken. Errors are usage errors.
+absl::Status ApplyRequestFlags(const RequestFlags& flags, bool stdin_is_taken,
+                               v1::ComputeAttentionRequest& request);
+
 }  // namespace attention::client
 
 #endif  // CLIENT_CPP_CLI_COMPUTE_FLAGS_H_

@@ -26,6 +26,8 @@ Examples:
   attention weights init my-layer --distribution linear --layout out-in \
       --seed 1 --query-width 768 --head-dim 64 --heads 12
   attention compute --weight-set my-layer --query x.json --causal --out y.json
+  attention compute --stream requests.jsonl --causal --out answers.jsonl
+  attention bench --concurrency 64 --shape 6,2 --format csv
   attention demo)";
 
 void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
@@ -54,6 +56,7 @@ int Main(int argc, char** argv) {
   AddWeightsCommand(app, action);
   AddInfoCommand(app, action);
   AddHealthCommand(app, action);
+  AddBenchCommand(app, action);
   AddDemoCommand(app, action);
   app.footer(kFooter);  // last, or every command inherits it
   try {

@@ -39,6 +39,7 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
   add_limit("max_axis", limits.max_axis());
   add_limit("max_requests_in_flight", limits.max_requests_in_flight());
   add_limit("max_bytes_in_flight", limits.max_bytes_in_flight());
+  add_limit("max_stream_in_flight", limits.max_stream_in_flight());
   return TextTable(rows);
 }
 

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "attention/status.h"
+#include "attention/stream.h"
 #include "attention/tensor.h"
 #include "attention/v1/attention.pb.h"
 
@@ -55,7 +56,8 @@ struct StoredWeightSet {
   v1::WeightSet weights;
 };
 
-// One server. Every method blocks until the answer is there. Thread-safe; calls
+// One server. Every method but OpenStream blocks until the answer is there.
+// Thread-safe; calls
 // from several threads share one connection.
 //
 // Errors have the code and message the server gave; what it said about single
@@ -75,6 +77,14 @@ class Client {
 
   absl::StatusOr<v1::ComputeAttentionResponse> ComputeAttention(
       const v1::ComputeAttentionRequest& request,
+      const CallOptions& options = {}) const;
+
+  // A stream for many requests; opens at once, and tells by its answers and its
+  // end if that failed. The deadline is that of the whole stream. It must not
+  // outlive the client.
+  std::unique_ptr<AttentionStream> OpenStream(
+      AttentionStream::OnAnswer on_answer,
+      const StreamOptions& stream_options = {},
       const CallOptions& options = {}) const;
 
   absl::StatusOr<v1::SetWeightsResponse> SetWeights(

@@ -1,0 +1,311 @@
+#include "proto/split_request.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "proto/wire.h"
+
+namespace attention {
+namespace {
+
+// What protobuf reads of a varint at most.
+constexpr int kMaxTagBytes = 5;
+constexpr int kMaxSizeBytes = 5;
+constexpr int kMaxVarintBytes = 10;
+
+// A place in bytes that lie in pieces.
+class Cursor {
+ public:
+  explicit Cursor(absl::Span<const absl::string_view> slices)
+      : slices_(slices) {
+    for (const absl::string_view slice : slices) {
+      end_ += static_cast<int64_t>(slice.size());
+    }
+  }
+
+  int64_t position() const { return position_; }
+  int64_t end() const { return end_; }
+
+  // False where a varint of at most `max_bytes` does not end before `end`.
+  bool ReadVarint(int max_bytes, int64_t end, uint64_t& value) {
+    value = 0;
+    for (int i = 0; i < max_bytes && position_ < end; ++i) {
+      const absl::string_view piece = Next(1);
+      const auto byte = static_cast<uint8_t>(piece.front());
+      if (i < kMaxVarintBytes - 1) {
+        value |= uint64_t{byte & 0x7FU} << static_cast<uint32_t>(7 * i);
+      } else {
+        value |= uint64_t{byte & 1U} << 63U;
+      }
+      if (byte < 0x80) return true;
+    }
+    return false;
+  }
+
+  // Calls piece(bytes) for the next `count` bytes. REQUIRES: they exist.
+  template <typename Piece>
+  void Take(int64_t count, Piece piece) {
+    while (count > 0) {
+      const absl::string_view bytes = Next(count);
+      count -= static_cast<int64_t>(bytes.size());
+      piece(bytes);
+    }
+  }
+
+ private:
+  // The next bytes that lie together, 1 to `most`. REQUIRES: position_ < end_.
+  absl::string_view Next(int64_t most) {
+    while (offset_ == slices_[slice_].size()) {
+      ++slice_;
+      offset_ = 0;
+    }
+    const absl::string_view piece =
+        slices_[slice_].substr(offset_, static_cast<size_t>(most));
+    offset_ += piece.size();
+    position_ += static_cast<int64_t>(piece.size());
+    return piece;
+  }
+
+  absl::Span<const absl::string_view> slices_;
+  size_t slice_ = 0;
+  size_t offset_ = 0;  // in the slice
+  int64_t position_ = 0;
+  int64_t end_ = 0;
+};
+
+// Goes through a message and writes all of it but Tensor.data to `rest`. The
+// rest is read by protobuf afterwards, which is then the judge of everything
+// that was not taken out. Each function returns false where the structure is
+// broken.
+class Splitter {
+ public:
+  Splitter(absl::Span<const absl::string_view> slices,
+           PerTensor<ScatteredBytes>& data)
+      : cursor_(slices), data_(data) {}
+
+  bool Request() { return Request(cursor_.end()); }
+
+  bool StreamRequest() {
+    constexpr int kRequest = v1::StreamAttentionRequest::kRequestFieldNumber;
+    return Fields(
+        cursor_.end(), [](int field) { return field == kRequest; },
+        [this](int field, int64_t end) {
+          return Embedded(field, [&] { return Request(end); });
+        });
+  }
+
+  const std::string& rest() const { return rest_; }
+
+ private:
+  // The fields of a message that ends at `end`. `body(field, end)` takes a
+  // length-delimited field that ends at `end` and returns whether it could;
+  // only those that are `ours(field)` are given to it.
+  template <typename Ours, typename Body>
+  bool Fields(int64_t end, Ours ours, Body body) {
+    int open_groups = 0;  // unknown ones; nothing inside is a field of ours
+    while (cursor_.position() < end) {
+      uint64_t wide_tag = 0;
+      if (!cursor_.ReadVarint(kMaxTagBytes, end, wide_tag)) return false;
+      const auto tag = static_cast<uint32_t>(wide_tag);
+      const auto field = static_cast<int>(tag >> 3U);
+      const uint32_t type = tag & 7U;
+      if (type != wire::kLengthDelimited) {
+        wire::AppendVarint(tag, rest_);
+        if (type == wire::kGroupStart) ++open_groups;
+        if (type == wire::kGroupEnd && --open_groups < 0) return false;
+        if (!CopyScalar(type, end)) return false;
+        continue;
+      }
+      uint64_t size = 0;
+      if (!cursor_.ReadVarint(kMaxSizeBytes, end, size)) return false;
+      if (size > static_cast<uint64_t>(end - cursor_.position())) return false;
+      const int64_t field_end = cursor_.position() + static_cast<int64_t>(size);
+      if (open_groups == 0 && ours(field)) {
+        if (!body(field, field_end)) return false;
+        continue;
+      }
+      wire::AppendVarint(tag, rest_);
+      wire::AppendVarint(size, rest_);
+      Copy(static_cast<int64_t>(size));
+    }
+    return open_groups == 0;
+  }
+
+  bool CopyScalar(uint32_t type, int64_t end) {
+    uint64_t number = 0;
+    switch (type) {
+      case wire::kVarint:
+        if (!cursor_.ReadVarint(kMaxVarintBytes, end, number)) return false;
+        wire::AppendVarint(number, rest_);
+        return true;
+      case wire::kFixed64:
+        return CopyWithin(8, end);
+      case wire::kFixed32:
+        return CopyWithin(4, end);
+      case wire::kGroupStart:
+      case wire::kGroupEnd:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  bool CopyWithin(int64_t count, int64_t end) {
+    if (count > end - cursor_.position()) return false;
+    Copy(count);
+    return true;
+  }
+
+  void Copy(int64_t count) {
+    cursor_.Take(count, [this](absl::string_view bytes) {
+      rest_.append(bytes.data(), bytes.size());
+    });
+  }
+
+  // An embedded message, whose size in `rest` is known once it is through.
+  template <typename Body>
+  bool Embedded(int field, Body body) {
+    wire::AppendVarint(wire::Tag(field, wire::kLengthDelimited), rest_);
+    const size_t start = rest_.size();
+    if (!body()) return false;
+    const size_t size = rest_.size() - start;
+    rest_.insert(start, wire::VarintSize(size), '\0');
+    wire::PutVarint(size, &rest_[start]);
+    return true;
+  }
+
+  bool Request(int64_t end) {
+    return Fields(
+        end, [this](int field) { return DataOf(field) != nullptr; },
+        [this](int field, int64_t tensor_end) {
+          return Embedded(field,
+                          [&] { return Tensor(tensor_end, *DataOf(field)); });
+        });
+  }
+
+  bool Tensor(int64_t end, ScatteredBytes& data) {
+    return Fields(
+        end, [](int field) { return field == v1::Tensor::kDataFieldNumber; },
+        [&](int, int64_t data_end) {
+          // The last one wins, also if it is empty.
+          data.pieces.clear();
+          data.size = data_end - cursor_.position();
+          cursor_.Take(data.size, [&](absl::string_view bytes) {
+            data.pieces.push_back(bytes);
+          });
+          return true;
+        });
+  }
+
+  // Where the data of a tensor field goes; null for any other field.
+  ScatteredBytes* DataOf(int field) {
+    using Message = v1::ComputeAttentionRequest;
+    switch (field) {
+      case Message::kQueryFieldNumber:
+        return &data_.query;
+      case Message::kKeyFieldNumber:
+        return &data_.key;
+      case Message::kValueFieldNumber:
+        return &data_.value;
+      case Message::kAttendMaskFieldNumber:
+        return &data_.attend_mask;
+      case Message::kBiasFieldNumber:
+        return &data_.bias;
+      default:
+        return nullptr;
+    }
+  }
+
+  Cursor cursor_;
+  PerTensor<ScatteredBytes>& data_;
+  std::string rest_;
+};
+
+absl::Status Parsed(bool ok, const google::protobuf::Message& message) {
+  if (ok) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the message is not a serialized ",
+                   message.GetDescriptor()->full_name()));
+}
+
+}  // namespace
+
+void ScatteredBytes::Copy(int64_t first, int64_t count, char* out) const {
+  for (const absl::string_view piece : pieces) {
+    if (count == 0) return;
+    const auto piece_size = static_cast<int64_t>(piece.size());
+    if (first < piece_size) {
+      const int64_t run = std::min(count, piece_size - first);
+      std::memcpy(out, piece.data() + first, static_cast<size_t>(run));
+      out += run;
+      count -= run;
+      first = 0;
+    } else {
+      first -= piece_size;
+    }
+  }
+}
+
+absl::Status SplitRequest(absl::Span<const absl::string_view> slices,
+                          v1::ComputeAttentionRequest& message,
+                          PerTensor<ScatteredBytes>& data) {
+  Splitter splitter(slices, data);
+  return Parsed(splitter.Request() && message.ParseFromString(splitter.rest()),
+                message);
+}
+
+absl::Status SplitStreamRequest(absl::Span<const absl::string_view> slices,
+                                v1::StreamAttentionRequest& message,
+                                PerTensor<ScatteredBytes>& data) {
+  Splitter splitter(slices, data);
+  return Parsed(
+      splitter.StreamRequest() && message.ParseFromString(splitter.rest()),
+      message);
+}
+
+uint64_t StreamRequestId(absl::Span<const absl::string_view> slices) {
+  constexpr uint32_t kIdTag =
+      wire::Tag(v1::StreamAttentionRequest::kIdFieldNumber, wire::kVarint);
+  Cursor cursor(slices);
+  const int64_t end = cursor.end();
+  const auto skip = [&](uint64_t count) {
+    const auto left = static_cast<uint64_t>(end - cursor.position());
+    cursor.Take(static_cast<int64_t>(std::min(count, left)),
+                [](absl::string_view) {});
+  };
+  uint64_t id = 0;
+  int open_groups = 0;
+  uint64_t tag = 0;
+  while (cursor.ReadVarint(kMaxTagBytes, end, tag)) {
+    uint64_t number = 0;
+    switch (tag & 7U) {
+      case wire::kVarint:
+        if (!cursor.ReadVarint(kMaxVarintBytes, end, number)) return id;
+        if (tag == kIdTag && open_groups == 0) id = number;
+        break;
+      case wire::kFixed64:
+        skip(8);
+        break;
+      case wire::kLengthDelimited:
+        if (!cursor.ReadVarint(kMaxSizeBytes, end, number)) return id;
+        skip(number);
+        break;
+      case wire::kGroupStart:
+        ++open_groups;
+        break;
+      case wire::kGroupEnd:
+        --open_groups;
+        break;
+      case wire::kFixed32:
+        skip(4);
+        break;
+      default:
+        return id;
+    }
+  }
+  return id;
+}
+
+}  // namespace attention

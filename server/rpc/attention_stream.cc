@@ -1,0 +1,281 @@
+#include "server/rpc/attention_stream.h"
+
+#include <google/rpc/status.pb.h>
+
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "attention/v1/attention.pb.h"
+#include "server/core/cost.h"
+#include "server/rpc/compute_handler.h"
+#include "server/rpc/compute_reply.h"
+#include "server/rpc/received_request.h"
+#include "server/rpc/serve.h"
+#include "server/rpc/status.h"
+
+namespace attention::rpc {
+namespace {
+
+// One message of the stream, until its answer has been written.
+struct Message {
+  explicit Message(Admission& admission) : ticket(admission) {}
+
+  uint64_t id = 0;
+  int64_t bytes = 0;  // as received
+  // Given back by the stream, not by the last who refers to this: the thread
+  // that computed may still do so when the stream is long over.
+  Admission::Ticket ticket;
+  grpc::ByteBuffer answer;
+};
+
+grpc::ByteBuffer ErrorAnswer(uint64_t id, const grpc::Status& status) {
+  v1::StreamAttentionResponse answer;
+  answer.set_id(id);
+  google::rpc::Status& error = *answer.mutable_error();
+  if (!error.ParseFromString(status.error_details())) error.Clear();
+  error.set_code(status.error_code());
+  error.set_message(status.error_message());
+  const grpc::Slice slice(answer.SerializeAsString());
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+class AttentionStream final
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+      public std::enable_shared_from_this<AttentionStream> {
+ public:
+  explicit AttentionStream(const Backend& backend) : backend_(backend) {}
+
+  // Lives until OnDone, and as long as anything refers to it.
+  void KeepAlive() { self_ = shared_from_this(); }
+  void Hold(Held held) { held_ = std::move(held); }
+
+  // Starts to read, for `call`, which is the stream as a whole.
+  void Start(std::shared_ptr<Call> call) {
+    call_ = std::move(call);
+    drain_watch_ = backend_.admission.OnDrain([weak = weak_from_this()] {
+      const auto stream = weak.lock();
+      if (stream != nullptr) stream->Drain();
+    });
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Advance();
+  }
+
+  void OnReadDone(bool ok) override {
+    const auto bytes = static_cast<int64_t>(received_.Length());
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!ok || end_ != End::kOpen) {
+        reading_ = false;
+        if (end_ == End::kOpen) end_ = End::kHalfClosed;
+        return Advance();
+      }
+      ++under_way_;
+      under_way_bytes_ += bytes;
+    }
+    // Nobody reads into received_ before reading_ is false.
+    TakeMessage(bytes);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    reading_ = false;
+    Advance();
+  }
+
+  void OnWriteDone(bool ok) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Over(*writing_);
+    writing_ = nullptr;
+    if (!ok) Break();
+    Advance();
+  }
+
+  void OnCancel() override {
+    // Null after a refusal that had no memory for even that.
+    if (held_.cancellation != nullptr) held_.cancellation->Cancel();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Break();
+    Advance();
+  }
+
+  void OnDone() override {
+    if (held_.ticket != nullptr) held_.ticket->Release();
+    const auto last = std::move(self_);
+  }
+
+ private:
+  // Why no further message is read.
+  enum class End {
+    kOpen,
+    kHalfClosed,   // the client has sent all it wants
+    kDraining,     // the server is
+    kOutOfMemory,  // for even a message's bookkeeping
+    kBroken,       // nobody reads any more
+  };
+
+  void Drain() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (end_ == End::kOpen) end_ = End::kDraining;
+    Advance();
+  }
+
+  // REQUIRES: mutex_.
+  void Break() { end_ = End::kBroken; }
+
+  // `message` is not under way any more. REQUIRES: mutex_.
+  void Over(Message& message) {
+    message.ticket.Release();
+    --under_way_;
+    under_way_bytes_ -= message.bytes;
+  }
+
+  // received_, which has `bytes` and counts as under way already.
+  void TakeMessage(int64_t bytes) {
+    try {
+      const auto message = std::make_shared<Message>(backend_.admission);
+      message->bytes = bytes;
+      const auto request = std::make_shared<ReceivedRequest>();
+      request->Receive(received_);
+      message->id = request->stream_id();
+      const auto call = std::make_shared<Call>(
+          Call::Facts{"StreamAttention",
+                      absl::StrCat(call_->id(), "/", message->id),
+                      [this] { return call_->peer(); }, bytes},
+          held_.cancellation, /*reply=*/nullptr,
+          [stream = shared_from_this(), message](const grpc::Status& status) {
+            stream->Answer(message, status);
+          });
+      call->Guard([&] { Compute(call, message, request, bytes); });
+    } catch (const std::bad_alloc&) {
+      // Thrown before there was a call that could answer.
+      const std::lock_guard<std::mutex> lock(mutex_);
+      --under_way_;
+      under_way_bytes_ -= bytes;
+      if (end_ == End::kOpen) end_ = End::kOutOfMemory;
+    }
+  }
+
+  void Compute(const std::shared_ptr<Call>& call,
+               const std::shared_ptr<Message>& message,
+               const std::shared_ptr<ReceivedRequest>& request, int64_t bytes) {
+    absl::Status status = backend_.admission.Enter(bytes, message->ticket);
+    if (!status.ok()) return call->Finish(status);
+    call->set_ticket({message, &message->ticket});
+    status = request->ParseStreamed();
+    if (!status.ok()) return call->Finish(status);
+    ComputeAttention(
+        call, request, backend_, [call, message](ComputeReply&& reply) {
+          message->answer = SerializeStreamed(message->id, std::move(reply));
+          call->add_reply_bytes(static_cast<int64_t>(message->answer.Length()));
+          call->Finish(absl::OkStatus());
+        });
+  }
+
+  // `message` is done; from any thread.
+  void Answer(const std::shared_ptr<Message>& message,
+              const grpc::Status& status) {
+    if (!status.ok()) message->answer = ErrorAnswer(message->id, status);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    answers_.push_back(message);
+    Advance();
+  }
+
+  // Starts whatever can be started: a read, a write, the end. gRPC runs no
+  // reaction of this stream inside of the calls that start something, so the
+  // lock may be held; it keeps the end from overtaking a read.
+  // REQUIRES: mutex_.
+  void Advance() {
+    if (end_ == End::kBroken) {
+      for (const auto& message : answers_) Over(*message);
+      answers_.clear();
+    }
+    if (writing_ == nullptr && !answers_.empty()) {
+      writing_ = std::move(answers_.front());
+      answers_.pop_front();
+      grpc::WriteOptions options;
+      // The next answer follows at once: both can go out together.
+      if (!answers_.empty()) options.set_buffer_hint();
+      StartWrite(&writing_->answer, options);
+    }
+    if (end_ == End::kOpen && !reading_ && HasRoom()) {
+      reading_ = true;
+      StartRead(&received_);
+    }
+    if (end_ == End::kOpen || under_way_ > 0 || finished_) return;
+    if (call_ == nullptr) return;  // refused before it started
+    // While draining a read may be left that the client never ends.
+    if (reading_ && end_ != End::kDraining) return;
+    finished_ = true;
+    call_->Finish(Ended());
+  }
+
+  // REQUIRES: mutex_.
+  bool HasRoom() const {
+    if (under_way_ == 0) return true;
+    if (under_way_ >= backend_.limits.max_stream_in_flight) return false;
+    // What the messages under way will take beside themselves is not known
+    // before they are looked at: a reply of their own size, so far.
+    return core::SaturatingAdd(backend_.admission.bytes(), under_way_bytes_) <
+           backend_.limits.max_bytes_in_flight / 2;
+  }
+
+  absl::Status Ended() const {
+    switch (end_) {
+      case End::kDraining:
+        return WithReason(absl::UnavailableError("the server is draining"),
+                          "DRAINING");
+      case End::kOutOfMemory:
+        return OutOfMemory();
+      case End::kBroken: {
+        // The deadline tells why, if it was that.
+        const absl::Status why = held_.cancellation->Check();
+        return why.ok() ? absl::CancelledError("cancelled by the caller") : why;
+      }
+      default:
+        return absl::OkStatus();
+    }
+  }
+
+  const Backend& backend_;
+  std::shared_ptr<AttentionStream> self_;
+  Held held_;
+  std::shared_ptr<Call> call_;
+  Admission::DrainWatch drain_watch_;
+  grpc::ByteBuffer received_;
+
+  std::mutex mutex_;  // guards what follows
+  End end_ = End::kOpen;
+  bool reading_ = false;
+  bool finished_ = false;
+  int64_t under_way_ = 0;        // messages read and not yet written or dropped
+  int64_t under_way_bytes_ = 0;  // of those messages
+  std::deque<std::shared_ptr<Message>> answers_;
+  std::shared_ptr<Message> writing_;
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
+ServeAttentionStream(grpc::CallbackServerContext& context,
+                     const Backend& backend) {
+  // gRPC calls no reaction before this function has returned.
+  const auto stream = std::make_shared<AttentionStream>(backend);
+  stream->KeepAlive();
+  try {
+    stream->Hold(Admit(
+        context, backend.admission, "StreamAttention", /*request_bytes=*/0,
+        /*reply=*/nullptr,
+        [raw = stream.get()](grpc::Status status) {
+          raw->Finish(std::move(status));
+        },
+        [&](const std::shared_ptr<Call>& call) { stream->Start(call); }));
+  } catch (const std::bad_alloc&) {
+    // Thrown before there was a call, so nobody else answers.
+    stream->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});
+  }
+  return stream.get();
+}
+
+}  // namespace attention::rpc

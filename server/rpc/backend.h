@@ -1,0 +1,40 @@
+// What the handlers work with.
+#ifndef SERVER_RPC_BACKEND_H_
+#define SERVER_RPC_BACKEND_H_
+
+#include <string>
+
+#include "server/core/compute_pool.h"
+#include "server/rpc/admission.h"
+#include "server/rpc/buffer_pool.h"
+#include "server/rpc/limits.h"
+#include "server/weights/catalog.h"
+
+namespace attention::rpc {
+
+// What GetServerInfo tells beyond the limits.
+struct ServerFacts {
+  std::string version;
+  std::string blas_config;
+  std::string blas_kernel;
+  bool blas_fell_back = false;
+  std::string not_deterministic_because;  // empty if it is
+};
+
+// Everything referred to outlives the service.
+struct Backend {
+  weights::Catalog& catalog;
+  // Computes. Its tasks never block.
+  core::ComputePool& compute;
+  // One thread for what may block: whatever changes the catalog.
+  core::ComputePool& writer;
+  // Memory of the tensors in requests and replies.
+  BufferPool& buffers;
+  Admission& admission;
+  Limits limits;
+  ServerFacts facts;
+};
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_BACKEND_H_
