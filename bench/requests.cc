@@ -15,6 +15,8 @@ namespace {
 
 constexpr char kComputeAttention[] =
     "/attention.v1.AttentionService/ComputeAttention";
+constexpr char kStreamAttention[] =
+    "/attention.v1.AttentionService/StreamAttention";
 constexpr char kEcho[] = "/attention.bench.Echo/Echo";
 constexpr char kCopy[] = "/attention.bench.Echo/Copy";
 
@@ -38,6 +40,14 @@ std::string CheckOutput(const grpc::ByteBuffer& reply) {
     return "the output has another size";
   }
   return "";
+}
+
+std::string CheckStreamed(const grpc::ByteBuffer& reply) {
+  v1::StreamAttentionResponse answer;
+  if (!answer.ParseFromString(Text(reply))) return "the reply does not parse";
+  return answer.response().output().data().size() == 12 * sizeof(float)
+             ? ""
+             : "the message was refused: " + answer.error().message();
 }
 
 std::string CheckEcho(const grpc::ByteBuffer& reply) {
@@ -81,6 +91,13 @@ v1::ComputeAttentionRequest TinyRequest() {
 
 Exchange Tiny() {
   return {kComputeAttention, Serialized(TinyRequest()), CheckOutput<12>};
+}
+
+Exchange TinyOnStream() {
+  v1::StreamAttentionRequest message;
+  message.set_id(1);
+  *message.mutable_request() = TinyRequest();
+  return {kStreamAttention, Serialized(message), CheckStreamed};
 }
 
 Exchange EchoLike(const Exchange& tiny, size_t tiny_reply_bytes) {

@@ -28,6 +28,9 @@ std::string Text(const grpc::ByteBuffer& buffer);
 v1::ComputeAttentionRequest TinyRequest();
 Exchange Tiny();
 
+// The same as a message of a stream.
+Exchange TinyOnStream();
+
 // An empty echo with messages of the size of a tiny exchange.
 // `tiny_reply_bytes` is the size of ours.
 Exchange EchoLike(const Exchange& tiny, size_t tiny_reply_bytes);

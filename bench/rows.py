@@ -141,6 +141,17 @@ def tiny_qps(in_flight):
     return measure
 
 
+def stream_over_unary(bench):
+    rates = bench.alternate({
+        "stream": lambda: bench.rpc_time("stream/64")[1],
+        "unary": lambda: bench.rpc_time("tiny/64")[1],
+    })
+    row = summary(ratios(rates["stream"], rates["unary"]))
+    row["note"] = (f"{summary(rates['stream'])['value']:.0f} over "
+                   f"{summary(rates['unary'])['value']:.0f} requests/s")
+    return row
+
+
 def cpu_64mb(bench):
     count = 1 if bench.quick else 4
 
@@ -201,6 +212,7 @@ ROWS = {
     "rpc_over_compute_1024": rpc_over_compute(1024),
     "tiny_qps_64": tiny_qps(64),
     "tiny_qps_1": tiny_qps(1),
+    "stream_over_unary": stream_over_unary,
     "cpu_64mb": cpu_64mb,
     "cancel_p99_ms": cancel_p99,
 }

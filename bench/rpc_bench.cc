@@ -22,6 +22,7 @@
 #include "bench/request_loop.h"
 #include "bench/requests.h"
 #include "bench/rpc_cancel_trial.h"
+#include "bench/stream_loop.h"
 #include "bench/worker.h"
 
 namespace attention::bench {
@@ -86,9 +87,9 @@ void RegisterLayer(const std::shared_ptr<const client::Client>& client,
 }
 
 // Requests per second, as items.
-void RegisterLoop(const std::string& name,
-                  const std::shared_ptr<RequestLoop>& loop, int64_t batch,
-                  int in_flight) {
+template <typename Loop>
+void RegisterLoop(const std::string& name, const std::shared_ptr<Loop>& loop,
+                  int64_t batch, int in_flight) {
   benchmark::RegisterBenchmark(name.c_str(),
                                [=](benchmark::State& state) {
                                  while (state.KeepRunningBatch(batch)) {
@@ -112,6 +113,10 @@ void RegisterTiny(const Targets& targets) {
     RegisterLoop(absl::StrCat("tiny/", in_flight), ours, batch, in_flight);
     RegisterLoop(absl::StrCat("echo/", in_flight), echo, batch, in_flight);
   }
+  auto stream =
+      std::make_shared<StreamLoop>(Connect(targets.attention), TinyOnStream());
+  stream->Run(1, 1);
+  RegisterLoop("stream/64", stream, 1600, 64);
 }
 
 // A loop that is made, and its messages with it, when it is first used.
