@@ -212,6 +212,36 @@ TEST_P(StripKernelTest, ProductsHaveAnyNumberOfRowsAndTerms) {
   }
 }
 
+TEST_P(StripKernelTest, ScoresAndSumsOfValuesStandAlone) {
+  TestStrip<double> strip;
+  const std::vector<double> key = {1, 2, 4};
+  const std::vector<double> value = {1, 10, 2, 20, 3, 30};
+  const auto scores = Aligned<double>(3 * strip.rows);
+  strip.query[1] = 8;
+  KeyBlock<double> block;
+  block.key = key.data();
+  block.key_stride = 1;
+  block.value = value.data();
+  block.value_stride = 2;
+  block.count = 3;
+  block.head_dim = 1;
+  block.value_dim = 2;
+  block.scale = 0.5;
+  block.scores = scores.get();
+  ScoreBlock(block, strip.query.get());
+  for (int64_t j = 0; j < 3; ++j) {
+    EXPECT_EQ(scores[j * strip.rows], key[static_cast<size_t>(j)] / 2);
+    EXPECT_EQ(scores[j * strip.rows + 1], key[static_cast<size_t>(j)] * 4);
+  }
+  SumValues(block, strip.output.get());
+  EXPECT_EQ(strip.output[0], 0.5 * 1 + 1 * 2 + 2 * 3);
+  EXPECT_EQ(strip.output[strip.rows], 0.5 * 10 + 1 * 20 + 2 * 30);
+  block.count = 0;
+  block.value = nullptr;
+  SumValues(block, strip.output.get());
+  EXPECT_EQ(strip.output[0], 0);
+}
+
 TEST_P(StripKernelTest, ExpIsWithinOneUlp) {
   // 0 first, so that the maximum is 0 and each score its own exponent.
   std::vector<float> exponents = {0};

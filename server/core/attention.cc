@@ -5,7 +5,8 @@
 #include <utility>
 
 #include "server/core/attention_problem.h"
-#include "server/core/query_tiles.h"
+#include "server/core/strip_kernel.h"
+#include "server/core/tile_count.h"
 #include "server/core/tiled_attention.h"
 #include "server/core/whole_row_attention.h"
 
@@ -52,7 +53,7 @@ Computation AttentionSteps(const AttentionInputs<T>& inputs,
   const bool mean = outputs.matrix && outputs.mean_over_heads;
   const int64_t tile_rows =
       tiled ? TiledQueryRows(problem->query_len, problem->group_size)
-            : QueryTileRows(problem->query_len, problem->kv_len);
+            : std::min(problem->query_len, StripRows<T>());
   const int64_t tiles = TileCount(problem->query_len, tile_rows);
   const int64_t heads = tiled  ? problem->num_kv_heads
                         : mean ? 1

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "server/core/query_tiles.h"
+#include "server/core/strip_kernel.h"
 #include "server/core/tiled_attention.h"
 
 namespace attention::core {
@@ -24,11 +24,16 @@ int64_t AttentionWorkspaceBytes(const AttentionShape& shape) {
   const int64_t tiled = TiledWorkspaceBytes<T>(
       shape.query_len, shape.num_heads / shape.num_kv_heads, shape.head_dim,
       shape.value_dim);
-  const int64_t rows = QueryTileRows(shape.query_len, shape.kv_len);
-  // Scores of a tile; of one row the attended flags, and an order for top_k.
-  const int64_t whole_rows = SaturatingMultiply(
-      shape.kv_len, SaturatingAdd(SaturatingMultiply(rows, int64_t{sizeof(T)}),
-                                  int64_t{sizeof(uint8_t) + sizeof(int32_t)}));
+  // Of a strip: scores and weights, by row and by key, and query or output; of
+  // one row the attended flags, and an order for top_k.
+  const int64_t lanes = StripRows<T>();
+  const int64_t whole_rows = SaturatingAdd(
+      SaturatingMultiply(shape.kv_len,
+                         2 * lanes * int64_t{sizeof(T)} +
+                             int64_t{sizeof(uint8_t) + sizeof(int32_t)}),
+      SaturatingMultiply(
+          SaturatingAdd(std::max(shape.head_dim, shape.value_dim), 4),
+          lanes * int64_t{sizeof(T)}));
   return std::max(tiled, whole_rows);
 }
 

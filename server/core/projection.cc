@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
 #include "server/core/blas.h"
-#include "server/core/query_tiles.h"
 #include "server/core/softmax.h"
+#include "server/core/tile_count.h"
 
 namespace attention::core {
 namespace {

@@ -409,10 +409,26 @@ Peaks<T> FinishScores(const KeyBlock<T>& block) {
 }
 
 template <typename T>
+void Score(const KeyBlock<T>& block, const T* query) {
+  Multiply<T, Read::kRows, Store::kReplaces>(block.key, block.key_stride,
+                                             block.count, block.head_dim, query,
+                                             block.scale, block.scores);
+}
+
+template <typename T, Store kStore>
+void Sum(const KeyBlock<T>& block, T* output) {
+  if (block.count == 0) {  // and value may point nowhere
+    std::fill_n(output, block.value_dim * 2 * Lanes<T>(), T{0});
+    return;
+  }
+  Multiply<T, Read::kColumns, kStore>(block.value, block.value_stride,
+                                      block.value_dim, block.count,
+                                      block.scores, T{1}, output);
+}
+
+template <typename T>
 bool Fold(const KeyBlock<T>& block, const Strip<T>& strip) {
-  Multiply<T, Read::kRows, Store::kReplaces>(
-      block.key, block.key_stride, block.count, block.head_dim, strip.query,
-      block.scale, block.scores);
+  Score(block, strip.query);
   const Peaks<T> peaks = FinishScores(block);
   if (!peaks.finite()) return false;
 
@@ -425,10 +441,11 @@ bool Fold(const KeyBlock<T>& block, const Strip<T>& strip) {
   }
   if (block.kept != nullptr) Drop(block.kept, block.count, block.scores);
 
-  const auto multiply = is_new ? &Multiply<T, Read::kColumns, Store::kReplaces>
-                               : &Multiply<T, Read::kColumns, Store::kAdds>;
-  multiply(block.value, block.value_stride, block.value_dim, block.count,
-           block.scores, T{1}, strip.output);
+  if (is_new) {
+    Sum<T, Store::kReplaces>(block, strip.output);
+  } else {
+    Sum<T, Store::kAdds>(block, strip.output);
+  }
   return true;
 }
 
@@ -528,6 +545,28 @@ void Unpack(const T* strip, int64_t columns, int64_t count, T* const* rows) {
   }
 }
 
+void ScoreFloat(const KeyBlock<float>& block, const float* query) {
+  Score(block, query);
+}
+void ScoreDouble(const KeyBlock<double>& block, const double* query) {
+  Score(block, query);
+}
+void SumFloat(const KeyBlock<float>& block, float* output) {
+  Sum<float, Store::kReplaces>(block, output);
+}
+void SumDouble(const KeyBlock<double>& block, double* output) {
+  Sum<double, Store::kReplaces>(block, output);
+}
+
+void UnpackFloat(const float* strip, int64_t columns, int64_t count,
+                 float* const* rows) {
+  Unpack(strip, columns, count, rows);
+}
+void UnpackDouble(const double* strip, int64_t columns, int64_t count,
+                  double* const* rows) {
+  Unpack(strip, columns, count, rows);
+}
+
 void PackFloat(const float* const* rows, int64_t columns, float* strip) {
   Pack(rows, columns, strip);
 }
@@ -581,6 +620,12 @@ HWY_EXPORT(RowsFloat);
 HWY_EXPORT(RowsDouble);
 HWY_EXPORT(PackFloat);
 HWY_EXPORT(PackDouble);
+HWY_EXPORT(UnpackFloat);
+HWY_EXPORT(UnpackDouble);
+HWY_EXPORT(ScoreFloat);
+HWY_EXPORT(ScoreDouble);
+HWY_EXPORT(SumFloat);
+HWY_EXPORT(SumDouble);
 HWY_EXPORT(FoldFloat);
 HWY_EXPORT(FoldDouble);
 HWY_EXPORT(FinishFloat);
@@ -603,6 +648,35 @@ template <>
 void PackStrip<double>(const double* const* rows, int64_t columns,
                        double* strip) {
   HWY_DYNAMIC_DISPATCH(PackDouble)(rows, columns, strip);
+}
+
+template <>
+void UnpackStrip<float>(const float* strip, int64_t columns, int64_t count,
+                        float* const* rows) {
+  HWY_DYNAMIC_DISPATCH(UnpackFloat)(strip, columns, count, rows);
+}
+template <>
+void UnpackStrip<double>(const double* strip, int64_t columns, int64_t count,
+                         double* const* rows) {
+  HWY_DYNAMIC_DISPATCH(UnpackDouble)(strip, columns, count, rows);
+}
+
+template <>
+void ScoreBlock<float>(const KeyBlock<float>& block, const float* query) {
+  HWY_DYNAMIC_DISPATCH(ScoreFloat)(block, query);
+}
+template <>
+void ScoreBlock<double>(const KeyBlock<double>& block, const double* query) {
+  HWY_DYNAMIC_DISPATCH(ScoreDouble)(block, query);
+}
+
+template <>
+void SumValues<float>(const KeyBlock<float>& block, float* output) {
+  HWY_DYNAMIC_DISPATCH(SumFloat)(block, output);
+}
+template <>
+void SumValues<double>(const KeyBlock<double>& block, double* output) {
+  HWY_DYNAMIC_DISPATCH(SumDouble)(block, output);
 }
 
 template <>

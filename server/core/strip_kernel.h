@@ -22,6 +22,11 @@ int64_t StripRows();
 template <typename T>
 void PackStrip(const T* const* rows, int64_t columns, T* strip);
 
+// rows[r][c] = strip[c * StripRows + r] for the first `count` rows.
+template <typename T>
+void UnpackStrip(const T* strip, int64_t columns, int64_t count,
+                 T* const* rows);
+
 // What the weights of a strip are multiplied by until FinishStrip. The smallest
 // weight that float can hold is then a normal number; products with subnormal
 // ones take a hundred times as long on many processors.
@@ -70,19 +75,23 @@ struct KeyBlock {
   T* scores = nullptr;  // [count, StripRows], scratch, 64-byte aligned
 };
 
-// Folds the keys of a block into a strip: scores = scale * key * query,
-// softcapped, added to; the maximum moves on and what was there shrinks with
-// it; weights = exp(scores - max), 0 where excluded; output += value^T *
-// weights.
+// block.scores = scale * key * query, nothing more. `query` is packed.
+template <typename T>
+void ScoreBlock(const KeyBlock<T>& block, const T* query);
+
+// output = value^T * weights, [value_dim, StripRows], with weights in
+// block.scores.
+template <typename T>
+void SumValues(const KeyBlock<T>& block, T* output);
+
+// Folds the keys of a block into a strip: ScoreBlock, softcapped, added to; the
+// maximum moves on and what was there shrinks with it;
+// weights = kWeightScale * exp(scores - max), 0 where excluded, within 1 ulp;
+// output += value^T * weights.
 //
 // Returns false, leaving the strip undefined, if the score of an attended key
-// is not finite.
-//
-// exp is within 1 ulp, and 0 where it is below 2^-126 in float (1.2e-38): the
-// weights of a row start at 1, and subnormal numbers cost a hundred times as
-// much as others.
-// Source: Milakov and Gimelshein 2018, "Online normalizer calculation for
-// softmax", algorithm 3; Dao et al. 2022 for the output.
+// is not finite. Source: Milakov and Gimelshein 2018, "Online normalizer
+// calculation for softmax", algorithm 3; Dao et al. 2022 for the output.
 //
 // REQUIRES: count even, or the last block of the row: keys are summed in pairs.
 template <typename T>

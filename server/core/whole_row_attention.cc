@@ -6,10 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
-#include "server/core/blas.h"
 #include "server/core/dropout.h"
 #include "server/core/key_range.h"
 #include "server/core/softmax.h"
+#include "server/core/strip_kernel.h"
 #include "server/core/top_k.h"
 
 namespace attention::core {
@@ -29,6 +29,20 @@ class WholeRows {
             (problem.outputs.matrix_stage == Stage::kScores ||
              problem.outputs.matrix_stage == Stage::kSoftcapped)) {}
 
+  absl::Status Compute(int64_t batch, int64_t head, int64_t first_row,
+                       int64_t rows, Workspace& workspace) const {
+    const int64_t strip_rows = StripRows<T>();
+    for (int64_t row = first_row; row < first_row + rows; row += strip_rows) {
+      workspace.Reset();
+      absl::Status status =
+          ComputeStrip(batch, head, row,
+                       std::min(strip_rows, first_row + rows - row), workspace);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
   // Where a row is: indices for outputs, and the keys its scores cover.
   struct Place {
     int64_t batch;
@@ -43,43 +57,75 @@ class WholeRows {
     int32_t* order;  // for top_k only
   };
 
-  absl::Status Compute(int64_t batch, int64_t head, int64_t first_row,
-                       int64_t rows, Workspace& workspace) const {
+  // At most StripRows rows.
+  absl::Status ComputeStrip(int64_t batch, int64_t head, int64_t first_row,
+                            int64_t rows, Workspace& workspace) const {
+    const int64_t strip_rows = StripRows<T>();
     const KeyRange keys =
         keep_every_score_
             ? KeyRange{0, problem_.valid_kv_lengths[static_cast<size_t>(batch)]}
             : problem_.Visible(batch, first_row, rows);
-    const int64_t kv_head = head / problem_.group_size;
     const int64_t count = keys.size();
+    const RowScratch scratch{
+        workspace.Allocate<uint8_t>(count),
+        workspace.Allocate<int32_t>(WantsTopK() ? count : 0)};
+    T* const packed = workspace.Allocate<T>(
+        strip_rows * std::max(problem_.head_dim, problem_.value_dim));
+    T** const pointers = workspace.Allocate<T*>(strip_rows);
+    T* const scores = workspace.Allocate<T>(rows * count);
+    KeyBlock<T> block = BlockOf(batch, head / problem_.group_size, keys);
+    block.scores = workspace.Allocate<T>(strip_rows * count);
 
-    T* scores = workspace.Allocate<T>(rows * count);
-    RowScratch scratch{workspace.Allocate<uint8_t>(count), nullptr};
-    if (problem_.outputs.top_k_weights) {
-      scratch.order = workspace.Allocate<int32_t>(count);
+    PackQuery(batch, head, first_row, rows, packed, workspace);
+    ScoreBlock(block, packed);
+    // The rows of the strip; lanes it has left repeat the last one.
+    for (int64_t lane = 0; lane < strip_rows; ++lane) {
+      pointers[lane] = scores + std::min(lane, rows - 1) * count;
     }
-    // With no key to see, key and value may have no memory to point into.
-    const T* key = nullptr;
-    const T* value = nullptr;
-    if (count > 0) {
-      key = problem_.inputs.key.Row(batch, kv_head, keys.begin);
-      value = problem_.inputs.value.Row(batch, kv_head, keys.begin);
-    }
-    Gemm(Transpose::kNo, Transpose::kYes, rows, count, problem_.head_dim,
-         problem_.softmax_scale,
-         problem_.inputs.query.Row(batch, head, first_row),
-         problem_.inputs.query.stride[kRow], key,
-         problem_.inputs.key.stride[kRow], T{0}, scores, count);
+    UnpackStrip(block.scores, count, rows, pointers);
     for (int64_t i = 0; i < rows; ++i) {
       const Place place{batch, head, first_row + i, keys};
       absl::Status status = FinishRow(place, scratch, scores + i * count);
       if (!status.ok()) return status;
     }
-    Gemm(Transpose::kNo, Transpose::kNo, rows,
-         problem_.outputs.output.shape[kColumn], count, T{1}, scores, count,
-         value, problem_.inputs.value.stride[kRow], T{0},
-         problem_.outputs.output.Row(batch, head, first_row),
-         problem_.outputs.output.stride[kRow]);
+    PackStrip<T>(pointers, count, block.scores);
+    SumValues(block, packed);
+    for (int64_t i = 0; i < rows; ++i) {
+      pointers[i] = problem_.outputs.output.Row(batch, head, first_row + i);
+    }
+    UnpackStrip(packed, problem_.value_dim, rows, pointers);
     return CheckOutput(batch, head, first_row, rows);
+  }
+
+  bool WantsTopK() const {
+    return static_cast<bool>(problem_.outputs.top_k_weights);
+  }
+
+  KeyBlock<T> BlockOf(int64_t batch, int64_t kv_head, KeyRange keys) const {
+    KeyBlock<T> block;
+    block.count = keys.size();
+    block.head_dim = problem_.head_dim;
+    block.value_dim = problem_.value_dim;
+    block.scale = problem_.softmax_scale;
+    block.key_stride = problem_.inputs.key.stride[kRow];
+    block.value_stride = problem_.inputs.value.stride[kRow];
+    // With no key to see, key and value may have no memory to point into.
+    if (block.count > 0) {
+      block.key = problem_.inputs.key.Row(batch, kv_head, keys.begin);
+      block.value = problem_.inputs.value.Row(batch, kv_head, keys.begin);
+    }
+    return block;
+  }
+
+  void PackQuery(int64_t batch, int64_t head, int64_t first_row, int64_t rows,
+                 T* packed, Workspace& workspace) const {
+    const int64_t strip_rows = StripRows<T>();
+    const T** const query = workspace.Allocate<const T*>(strip_rows);
+    for (int64_t lane = 0; lane < strip_rows; ++lane) {
+      query[lane] = problem_.inputs.query.Row(
+          batch, head, first_row + std::min(lane, rows - 1));
+    }
+    PackStrip(query, problem_.head_dim, packed);
   }
 
   // Turns a row of raw scores into the weights that value is multiplied by, and
