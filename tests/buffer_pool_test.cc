@@ -93,6 +93,7 @@ TEST(BufferPool, AmountThatNobodyHasIsBadAlloc) {
 TEST(BufferPool, ManyThreadsShareIt) {
   BufferPool pool(4 * kLarge, milliseconds(1));
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&pool, thread] {
       for (int i = 0; i < 200; ++i) {

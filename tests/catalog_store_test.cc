@@ -201,6 +201,7 @@ TEST(CatalogStore, ReadersSeeOnlyWholeStatesWhileWritersRun) {
   }
   std::atomic<int> writing{2};
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int writer = 0; writer < 2; ++writer) {
     threads.emplace_back([&, writer] {
       for (int64_t i = 1; i <= kWrites; ++i) {
@@ -250,6 +251,7 @@ TEST(CatalogStore, ConcurrentCompareAndSetLetsExactlyOneThrough) {
   constexpr int kRounds = 50;
   std::atomic<int> won{0};
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int thread = 0; thread < kThreads; ++thread) {
     threads.emplace_back([&, thread] {
       for (int64_t round = 0; round < kRounds;) {

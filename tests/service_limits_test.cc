@@ -298,6 +298,7 @@ TEST(ServiceLimits, DrainingRefusesTheNewAndLetsTheOldGoOn) {
 TEST(ServiceLimits, ShortCallInFlightIsAnsweredWhileDraining) {
   TestServer server;
   std::vector<std::thread> clients;
+  clients.reserve(4);
   std::atomic<int> unexpected{0};
   for (int i = 0; i < 4; ++i) {
     clients.emplace_back([&] {

@@ -396,6 +396,7 @@ TEST(ServiceStream, ManyStreamsThatEndInEveryWayLeaveNothingBehind) {
   TestServer server;
   const auto channel = SocketTo(server);
   std::vector<std::thread> clients;
+  clients.reserve(4);
   for (int client = 0; client < 4; ++client) {
     clients.emplace_back([&, client] {
       for (int round = 0; round < 12; ++round) {

@@ -72,7 +72,7 @@ absl::Status Bench(const BenchFlags& flags, const Connection& connection) {
     auto query = WaveOf(flags.shape, flags.request.tensors.dtype);
     if (!query.ok()) return query.status();
     *request.mutable_query() = *std::move(query);
-    const absl::Status status =
+    absl::Status status =
         ApplyRequestFlags(flags.request, /*stdin_is_taken=*/false, request);
     if (!status.ok()) return status;
   } else {

@@ -76,7 +76,7 @@ absl::Status ComputeStream(const RequestFlags& flags, const std::string& source,
     // An error of Send is that of the stream, which Finish tells.
     if (status.ok() && !stream->Send(number, request).ok()) break;
   }
-  const absl::Status ended = stream->Finish();
+  absl::Status ended = stream->Finish();
   if (!status.ok()) return status;
   if (!ended.ok()) return ended;
   if (refused == 0) return absl::OkStatus();

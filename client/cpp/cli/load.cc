@@ -110,6 +110,7 @@ LoadReport RunLoad(const LoadPlan& plan,
   };
   std::vector<Counted> counted(static_cast<size_t>(plan.concurrency));
   std::vector<std::thread> threads;
+  threads.reserve(counted.size());
   for (Counted& mine : counted) {
     threads.emplace_back([&] {
       while (true) {

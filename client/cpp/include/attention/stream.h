@@ -19,8 +19,7 @@
 #include "absl/status/statusor.h"
 #include "attention/v1/attention.pb.h"
 
-namespace attention {
-namespace client {
+namespace attention::client {
 
 struct StreamOptions {
   // Send waits while this many requests have no answer yet; at least 1. The
@@ -71,7 +70,6 @@ class AttentionStream {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace client
-}  // namespace attention
+}  // namespace attention::client
 
 #endif  // ATTENTION_STREAM_H_
