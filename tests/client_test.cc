@@ -401,6 +401,7 @@ TEST_F(ClientTest, ManyThreadsShareAStream) {
   options.max_in_flight = 5;
   const auto stream = client.OpenStream(answers.Collect(), options);
   std::vector<std::thread> senders;
+  senders.reserve(4);
   for (uint64_t thread = 0; thread < 4; ++thread) {
     senders.emplace_back([&, thread] {
       for (uint64_t i = 0; i < 100; ++i) {
