@@ -65,30 +65,30 @@ class WholeRows {
         keep_every_score_
             ? KeyRange{0, problem_.valid_kv_lengths[static_cast<size_t>(batch)]}
             : problem_.Visible(batch, first_row, rows);
-    const int64_t count = keys.size();
+    const int64_t columns = keys.size();
     const RowScratch scratch{
-        workspace.Allocate<uint8_t>(count),
-        workspace.Allocate<int32_t>(WantsTopK() ? count : 0)};
+        workspace.Allocate<uint8_t>(columns),
+        workspace.Allocate<int32_t>(WantsTopK() ? columns : 0)};
     T* const packed = workspace.Allocate<T>(
         strip_rows * std::max(problem_.head_dim, problem_.value_dim));
     T** const pointers = workspace.Allocate<T*>(strip_rows);
-    T* const scores = workspace.Allocate<T>(rows * count);
+    T* const scores = workspace.Allocate<T>(rows * columns);
     KeyBlock<T> block = BlockOf(batch, head / problem_.group_size, keys);
-    block.scores = workspace.Allocate<T>(strip_rows * count);
+    block.scores = workspace.Allocate<T>(strip_rows * columns);
 
     PackQuery(batch, head, first_row, rows, packed, workspace);
     ScoreBlock(block, packed);
     // The rows of the strip; lanes it has left repeat the last one.
     for (int64_t lane = 0; lane < strip_rows; ++lane) {
-      pointers[lane] = scores + std::min(lane, rows - 1) * count;
+      pointers[lane] = scores + std::min(lane, rows - 1) * columns;
     }
-    UnpackStrip(block.scores, count, rows, pointers);
+    UnpackStrip(block.scores, columns, rows, pointers);
     for (int64_t i = 0; i < rows; ++i) {
       const Place place{batch, head, first_row + i, keys};
-      absl::Status status = FinishRow(place, scratch, scores + i * count);
+      absl::Status status = FinishRow(place, scratch, scores + i * columns);
       if (!status.ok()) return status;
     }
-    PackStrip<T>(pointers, count, block.scores);
+    PackStrip<T>(pointers, columns, block.scores);
     SumValues(block, packed);
     for (int64_t i = 0; i < rows; ++i) {
       pointers[i] = problem_.outputs.output.Row(batch, head, first_row + i);

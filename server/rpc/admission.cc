@@ -89,7 +89,8 @@ void Admission::Drain() {
   for (const auto& listener : listeners) listener();
 }
 
-Admission::DrainWatch Admission::OnDrain(std::function<void()> listener) {
+Admission::DrainWatch Admission::OnDrain(
+    const std::function<void()>& listener) {
   DrainWatch watch;
   bool now = false;
   {

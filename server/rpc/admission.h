@@ -83,7 +83,7 @@ class Admission {
 
   // Calls `listener` once draining starts, and at once if it has. The watch
   // must not outlive this.
-  DrainWatch OnDrain(std::function<void()> listener);
+  DrainWatch OnDrain(const std::function<void()>& listener);
 
   // Requests that are not answered yet.
   int32_t requests() const;
