@@ -41,7 +41,7 @@ grpc::ByteBuffer ErrorAnswer(uint64_t id, const grpc::Status& status) {
   error.set_code(status.error_code());
   error.set_message(status.error_message());
   const grpc::Slice slice(answer.SerializeAsString());
-  return grpc::ByteBuffer(&slice, 1);
+  return {&slice, 1};
 }
 
 class AttentionStream final
