@@ -57,7 +57,7 @@ PerResult<absl::string_view> ViewsOf(const PerResult<Buffer>& data) {
 grpc::ByteBuffer ToSlices(TextWithGaps joined, PerResult<Buffer>& data) {
   if (joined.size() < kWorthASlice) {
     const grpc::Slice slice = OneSlice(joined);
-    return grpc::ByteBuffer(&slice, 1);
+    return {&slice, 1};
   }
   const auto shared = std::make_shared<TextWithGaps>(std::move(joined));
   std::vector<grpc::Slice> slices;
@@ -73,7 +73,7 @@ grpc::ByteBuffer ToSlices(TextWithGaps joined, PerResult<Buffer>& data) {
     slices.push_back(Owning(gap.data, std::move(Holder(data, gap.data))));
   }
   add_text(shared->text.size());
-  return grpc::ByteBuffer(slices.data(), slices.size());
+  return {slices.data(), slices.size()};
 }
 
 }  // namespace
