@@ -50,6 +50,7 @@ TEST(BufferPool, LargeBufferIsUsedAgain) {
 TEST(BufferPool, NeverKeepsMoreThanItsBound) {
   BufferPool pool(2 * kLarge, kLong);
   std::vector<Buffer> buffers;
+  buffers.reserve(5);
   for (int i = 0; i < 5; ++i) buffers.push_back(pool.Take(kLarge));
   buffers.clear();
   EXPECT_EQ(pool.idle_bytes(), 2 * kLarge);

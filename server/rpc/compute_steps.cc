@@ -17,7 +17,6 @@ namespace {
 using core::Computation;
 using core::ConstTensor4;
 using core::Step;
-using core::Tensor4;
 using core::Workspace;
 
 // Steps of an ordinary request, so that their array is made once.
