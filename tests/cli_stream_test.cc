@@ -30,8 +30,7 @@ class CliStreamTest : public ::testing::Test {
   absl::Status Run(const std::string& lines, const RequestFlags& flags = {}) {
     std::istringstream in(lines);
     std::ostringstream out;
-    const absl::Status status =
-        ComputeStream(flags, "lines", in, out, {client_, {}});
+    absl::Status status = ComputeStream(flags, "lines", in, out, {client_, {}});
     std::istringstream written(out.str());
     std::string line;
     while (std::getline(written, line)) {

@@ -271,7 +271,7 @@ TEST(ServiceStream, ClientThatDoesNotReadIsHeldUp) {
   EXPECT_EQ(received, kCount);
   EXPECT_TRUE(stream.Finish().ok());
   // Four of them, and each takes its message, its reply and some workspace.
-  EXPECT_LE(most, 4 * 4 * message);
+  EXPECT_LE(most, int64_t{16} * message);
 }
 
 TEST(ServiceStream, HalfClosedStreamIsAnsweredToTheEnd) {
@@ -398,30 +398,34 @@ TEST(ServiceStream, EachMessageIsALineOfTheLogAndTheStreamIsOne) {
   EXPECT_THAT(lines[2], HasSubstr("code=OK"));
 }
 
+// One stream after the other, each sending more than it may read: some are read
+// to the end, some closed or left open and then cancelled.
+void RunStreams(const std::shared_ptr<grpc::Channel>& channel, int client) {
+  for (int round = 0; round < 12; ++round) {
+    TestStream stream(channel);
+    std::thread sender([&] {
+      for (int i = 1; i <= 40; ++i) {
+        if (!stream.Send(i, RequestOfSize(i % 5))) return;
+      }
+      if ((client + round) % 3 != 1) stream.Close();
+    });
+    size_t received = 0;
+    const size_t wanted = (client + round) % 3 == 0 ? 40 : 7;
+    while (received < wanted && stream.Receive()) ++received;
+    EXPECT_EQ(received, wanted);
+    if (wanted < 40) stream.Cancel();
+    sender.join();
+    stream.Finish();
+  }
+}
+
 TEST(ServiceStream, ManyStreamsThatEndInEveryWayLeaveNothingBehind) {
   TestServer server;
   const auto channel = SocketTo(server);
   std::vector<std::thread> clients;
   clients.reserve(4);
   for (int client = 0; client < 4; ++client) {
-    clients.emplace_back([&, client] {
-      for (int round = 0; round < 12; ++round) {
-        TestStream stream(channel);
-        std::thread sender([&] {
-          for (int i = 1; i <= 40; ++i) {
-            if (!stream.Send(i, RequestOfSize(i % 5))) return;
-          }
-          if ((client + round) % 3 != 1) stream.Close();
-        });
-        size_t received = 0;
-        const size_t wanted = (client + round) % 3 == 0 ? 40 : 7;
-        while (received < wanted && stream.Receive()) ++received;
-        EXPECT_EQ(received, wanted);
-        if (wanted < 40) stream.Cancel();
-        sender.join();
-        stream.Finish();
-      }
-    });
+    clients.emplace_back([&, client] { RunStreams(channel, client); });
   }
   for (std::thread& client : clients) client.join();
   EXPECT_TRUE(WaitUntil([&] { return server.server().idle(); }));

@@ -185,7 +185,7 @@ TEST(ServiceTransport, ReflectionTellsTheServiceAndItsFile) {
   const std::string symbol = "attention.v1.AttentionService";
   const std::string file = RawExchange(
       SocketTo(server), kReflection,
-      std::string("\x22") + static_cast<char>(symbol.size()) + symbol);
+      std::string(1, '\x22') + static_cast<char>(symbol.size()) + symbol);
   EXPECT_THAT(file, HasSubstr("attention/v1/attention.proto"));
   EXPECT_THAT(file, HasSubstr("ComputeAttentionRequest"));
 }

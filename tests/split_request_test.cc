@@ -99,7 +99,7 @@ Request FullRequest() {
   *request.mutable_query() = WithData("query bytes");
   *request.mutable_key() = WithData(std::string(300, 'k'));
   *request.mutable_value() = WithData("v");
-  *request.mutable_attend_mask() = WithData("\1\0\1");
+  *request.mutable_attend_mask() = WithData(std::string("\1\0\1", 3));
   request.mutable_bias()->set_dtype(v1::DATA_TYPE_FLOAT64);
   request.mutable_bias()->add_values(0.5);
   request.set_num_heads(3);
@@ -256,8 +256,8 @@ TEST(SplitRequest, DamagedBytesAreReadLikeProtobuf) {
   const std::string tags("\x12\x1A\x22\x62\x6A\x13\x14\x0B\x80\x00\xFF\x10\x15",
                          13);
   for (int i = 0; i < 100'000; ++i) {
-    std::string bytes = whole.substr(below(whole.size()));
-    if (below(2) == 0) bytes = whole + bytes;
+    std::string bytes = below(2) == 0 ? whole : "";
+    bytes.append(whole, below(whole.size()));
     for (size_t damage = 1 + below(4); damage > 0; --damage) {
       const size_t at = below(bytes.size() + 1);
       switch (below(4)) {

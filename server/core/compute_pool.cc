@@ -13,6 +13,12 @@ namespace {
 constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
 constexpr size_t kSmallestBlock = size_t{64} << 10;
 
+// How long a worker looks for more work before it sleeps, letting others have
+// its processor meanwhile: about what it takes to wake it. The next step of a
+// computation, or the next request of somebody who waits for each answer, comes
+// within that time.
+constexpr std::chrono::microseconds kPatience(50);
+
 size_t RoundUp(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
@@ -167,11 +173,18 @@ void ComputePool::Submit(Computation computation,
   job->done = std::move(done);
   job->SkipEmptySteps();
   job->node.push_back(job);
+  // More than one task is work for all. Each would wake the next one otherwise,
+  // one wake-up after the other.
+  const bool for_all = job->HasTask() && job->computation[job->step].tasks > 1;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    ready_.splice(ready_.end(), job->node);
+    Enqueue(*job);
   }
-  wake_.notify_one();
+  if (for_all) {
+    wake_.notify_all();
+  } else {
+    wake_.notify_one();
+  }
 }
 
 absl::Status ComputePool::Run(
@@ -194,16 +207,25 @@ void ComputePool::Work() {
   Workspace workspace;
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
+    if (ready_.empty() && !stopping_) {
+      lock.unlock();
+      LookForWork();
+      lock.lock();
+    }
     wake_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
     if (ready_.empty()) return;
 
     std::shared_ptr<Job> job = ready_.front();
     job->node.splice(job->node.end(), ready_, ready_.begin());
+    is_ready_.store(!ready_.empty(), std::memory_order_relaxed);
     if (job->HasTask()) {
       const Step& step = job->computation[job->step];
       const int64_t task = job->next_task++;
       ++job->running;
-      if (job->HasTask()) Enqueue(*job);  // at the back: other jobs come first
+      if (job->HasTask()) {
+        Enqueue(*job);  // at the back: other jobs come first
+        wake_.notify_one();
+      }
       lock.unlock();
       absl::Status result =
           RunTask(step, task, workspace, job->cancellation.get());
@@ -214,6 +236,7 @@ void ComputePool::Work() {
       if (job->status.ok()) job->StartNextStep();
       if (job->HasTask()) {
         Enqueue(*job);
+        wake_.notify_all();
         continue;
       }
     }
@@ -229,7 +252,15 @@ void ComputePool::Work() {
 
 void ComputePool::Enqueue(Job& job) {
   ready_.splice(ready_.end(), job.node);
-  wake_.notify_one();
+  is_ready_.store(true, std::memory_order_relaxed);
+}
+
+void ComputePool::LookForWork() const {
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!is_ready_.load(std::memory_order_relaxed) &&
+         std::chrono::steady_clock::now() < end) {
+    std::this_thread::yield();
+  }
 }
 
 void ComputePool::Fail(Job& job, int64_t task, absl::Status error) {
@@ -239,6 +270,7 @@ void ComputePool::Fail(Job& job, int64_t task, absl::Status error) {
     };
     const auto queued = std::find_if(ready_.begin(), ready_.end(), is_job);
     if (queued != ready_.end()) job.node.splice(job.node.end(), ready_, queued);
+    is_ready_.store(!ready_.empty(), std::memory_order_relaxed);
   } else if (task > job.failed_task) {
     return;
   }

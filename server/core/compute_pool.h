@@ -125,14 +125,16 @@ class ComputePool {
  private:
   struct Job;
   void Work();
-  void Enqueue(Job& job);
+  void Enqueue(Job& job);  // with mutex_ held; the caller wakes workers
+  void LookForWork() const;
   void Fail(Job& job, int64_t task, absl::Status error);
   void Join();
 
   std::mutex mutex_;
   std::condition_variable wake_;
   std::list<std::shared_ptr<Job>>
-      ready_;  // has tasks to hand out; front is next
+      ready_;                          // has tasks to hand out; front is next
+  std::atomic<bool> is_ready_{false};  // whether ready_ has any; a hint
   bool stopping_ = false;
   std::vector<std::thread> workers_;
 };

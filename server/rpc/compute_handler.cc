@@ -142,8 +142,9 @@ class Computing : public std::enable_shared_from_this<Computing> {
     absl::StatusOr<core::Computation> computation = ComputeSteps<T>(
         *parsed_, request_->gather(), [this] { request_->Gathered(); },
         PointerTo(*layer), backend_.buffers, reply_, owner_of_steps_);
-    if (computation.ok()) steps_ = *std::move(computation);
-    return computation.status();
+    if (!computation.ok()) return computation.status();
+    steps_ = *std::move(computation);
+    return absl::OkStatus();
   }
 
   // Prepare, and the whole computation on this thread.

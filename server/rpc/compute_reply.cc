@@ -28,14 +28,16 @@ grpc::Slice Owning(absl::string_view bytes, Owner owner) {
 grpc::Slice OneSlice(const TextWithGaps& joined) {
   grpc::Slice slice(joined.size());
   auto* out = reinterpret_cast<char*>(const_cast<uint8_t*>(slice.begin()));
-  size_t text = 0;
+  absl::string_view text = joined.text;
+  size_t done = 0;
   for (const TextWithGaps::Gap& gap : joined.gaps) {
-    out = std::copy(joined.text.begin() + text, joined.text.begin() + gap.at,
-                    out);
+    const absl::string_view before = text.substr(0, gap.at - done);
+    out = std::copy(before.begin(), before.end(), out);
     out = std::copy(gap.data.begin(), gap.data.end(), out);
-    text = gap.at;
+    text.remove_prefix(before.size());
+    done = gap.at;
   }
-  std::copy(joined.text.begin() + text, joined.text.end(), out);
+  std::copy(text.begin(), text.end(), out);
   return slice;
 }
 
