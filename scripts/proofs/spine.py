@@ -1,5 +1,7 @@
 """One request's whole path: exact, deterministic, tested, and two commands."""
 
+import os
+
 from proofs import clean_clone, pristine_debian
 from proofs.context import clean_environment
 
@@ -28,7 +30,9 @@ def prove_stops(context):
         "spine.stop",
         ["/usr/bin/python3", context.root / "tests/python/stop_proof.py"],
         env=clean_environment(
-            PYTHONPATH=str(context.build / "generated/python"),
+            PYTHONPATH=os.pathsep.join(
+                (str(context.build / "generated/python"),
+                 str(context.root / "tests"))),
             ATTENTION_SERVER=str(context.build / "server/attention-server")))
 
 

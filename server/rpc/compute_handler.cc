@@ -35,13 +35,6 @@ google::protobuf::Duration ToDuration(Call::Clock::duration time) {
   return duration;
 }
 
-// A request is computed where it arrives, without a hand-over to the pool, if
-// its message and reply have no more bytes and it takes no more multiply-adds
-// than this: then it costs a few microseconds, which is less than to wake
-// another thread for it (docs/adr/0005-raw-transport.md).
-constexpr int64_t kHereBytes = int64_t{4} << 10;
-constexpr int64_t kHereMultiplyAdds = int64_t{1} << 12;
-
 // Up to here a computation is one task of the pool, together with everything
 // that comes before and after it: some tens of microseconds, less than a tile
 // of a large one.
@@ -65,17 +58,7 @@ class Computing : public std::enable_shared_from_this<Computing> {
         Resolve(request_->message(), backend_.catalog);
     if (!version.ok()) return call_->Finish(version.status());
     version_ = *std::move(version);
-    if (request_->received_bytes() > kHereBytes || version_ != nullptr) {
-      return Submit();
-    }
-    absl::Status status = Check();
-    if (!status.ok()) return Answer(status);
-    if (cost_.multiply_adds > kHereMultiplyAdds ||
-        cost_.result_bytes > kHereBytes) {
-      return Submit();
-    }
-    thread_local core::Workspace workspace;
-    Answer(Compute(workspace));
+    Submit();
   }
 
  private:
@@ -85,8 +68,7 @@ class Computing : public std::enable_shared_from_this<Computing> {
     backend_.compute.Submit(
         {{1,
           [self = shared_from_this()](int64_t, core::Workspace& workspace) {
-            absl::Status status =
-                self->parsed_ ? absl::OkStatus() : self->Check();
+            absl::Status status = self->Check();
             if (!status.ok()) return status;
             if (self->cost_.multiply_adds <= kOneTaskMultiplyAdds) {
               return self->Compute(workspace);

@@ -32,7 +32,6 @@ void ReceivedRequest::Receive(grpc::ByteBuffer& bytes) {
   for (const grpc::Slice& slice : slices_) {
     pieces_.emplace_back(reinterpret_cast<const char*>(slice.begin()),
                          slice.size());
-    received_bytes_ += static_cast<int64_t>(slice.size());
   }
 }
 

@@ -28,7 +28,6 @@ class ReceivedRequest {
 
   // Takes the bytes out of `bytes`. Throws std::bad_alloc.
   void Receive(grpc::ByteBuffer& bytes);
-  int64_t received_bytes() const { return received_bytes_; }
 
   // Reads everything but the tensors' data. INVALID_ARGUMENT if the bytes are
   // not a ComputeAttentionRequest. REQUIRES: Receive.
@@ -62,7 +61,6 @@ class ReceivedRequest {
   google::protobuf::Arena arena_{first_block_, sizeof(first_block_)};
   std::vector<grpc::Slice> slices_;
   absl::InlinedVector<absl::string_view, 4> pieces_;  // of slices_
-  int64_t received_bytes_ = 0;
   v1::StreamAttentionRequest* const message_;
   PerTensor<ScatteredBytes> scattered_;
   PerTensor<Buffer> buffers_;
