@@ -46,11 +46,10 @@ def compute(rows, width):
 
 
 SMALL = compute(4, 4)
-# 2^30 multiply-adds: twelve of them take seconds of one CPU, less than
-# LONG_GRACE.
-MEDIUM = compute(2048, 128)
-# 2^36 multiply-adds, 4 s at the best of a CPU: twelve of them outlast any
-# grace here.
+# 2^33 multiply-adds: twelve of them take a second or so of two CPUs, less than
+# LONG_GRACE. The reply stays below gRPC's 4 MiB.
+MEDIUM = compute(8192, 64)
+# 2^36 multiply-adds: twelve of them outlast SHORT_GRACE and the second signal.
 LARGE = compute(16384, 128)
 
 
