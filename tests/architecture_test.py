@@ -20,7 +20,8 @@ CLIENT = r"attention/(client|status|stream|tensor)\.h"  # as an outside project 
 # the code, and its test, which runs it once for each instruction set.
 BLAS_FILES = r"server/core/blas\.cc"
 BLAS_HEADERS = r"cblas.*\.h|.*openblas.*|lapack.*\.h"
-VECTOR_FILES = r"server/core/strip_kernel\.cc|tests/strip_kernel_test\.cc"
+VECTOR_FILES = (r"server/core/strip_(kernel\.cc|(product|softmax)-inl\.h)"
+                r"|tests/strip_kernel_test\.cc")
 VECTOR_HEADERS = r"hwy/.*"
 
 # Folder (the longest that fits a file counts) -> what its files may include

@@ -52,7 +52,6 @@ struct TestStrip {
     block.value_dim = 2;
     block.visible_begin = visible_begin.get();
     block.visible_end = visible_end.get();
-    block.all_end = count;
     block.scores = scores.get();
     if (change) change(block);
     return FoldBlock(block, strip());
@@ -305,8 +304,6 @@ TEST_P(StripKernelTest, EachRowCountsTheKeysItSees) {
   ASSERT_TRUE(strip.Fold(keys, [&](KeyBlock<double>& block) {
     block.visible_begin = begin.get();
     block.visible_end = end.get();
-    block.all_begin = 6;
-    block.all_end = count - 4;
   }));
   for (int64_t r = 0; r < strip.rows; ++r) {
     double largest = -1;
@@ -332,10 +329,8 @@ TEST_P(StripKernelTest, ARowMaySeeNothing) {
   TestStrip<float> strip;
   const auto end = Aligned<float>(strip.rows, 2.0f);
   end[1] = 0;
-  ASSERT_TRUE(strip.Fold({1, 2}, [&](KeyBlock<float>& block) {
-    block.visible_end = end.get();
-    block.all_end = 0;
-  }));
+  ASSERT_TRUE(strip.Fold(
+      {1, 2}, [&](KeyBlock<float>& block) { block.visible_end = end.get(); }));
   EXPECT_EQ(strip.Sum(1), 0.0);
   EXPECT_EQ(strip.max[1], -kInfinity);
   EXPECT_EQ(strip.max[0], 2.0f);
@@ -347,10 +342,8 @@ TEST_P(StripKernelTest, ALargerMaximumShrinksWhatCameBefore) {
   ASSERT_TRUE(strip.Fold({1, 2}));
   const double before = strip.Sum(0);
   const float output = strip.Output(1, 0);
-  ASSERT_TRUE(strip.Fold({5, -kInfinity}, [](KeyBlock<float>& block) {
-    block.count = 1;
-    block.all_end = 1;
-  }));
+  ASSERT_TRUE(strip.Fold({5, -kInfinity},
+                         [](KeyBlock<float>& block) { block.count = 1; }));
   const float shrink = std::exp(2.0f - 5.0f);
   EXPECT_EQ(strip.max[0], 5.0f);
   EXPECT_NEAR(strip.Sum(0), before * shrink + 1, 0x1p-23);
@@ -370,7 +363,6 @@ TEST_P(StripKernelTest, AScoreThatIsNotFiniteIsReportedWhereItIsSeen) {
           Aligned<float>(behind.rows, static_cast<float>(at + 1));
       EXPECT_TRUE(behind.Fold(keys, [&](KeyBlock<float>& block) {
         block.visible_begin = begin.get();
-        block.all_begin = at + 1;
       }));
       EXPECT_EQ(behind.Sum(0), static_cast<double>(36 - at));
     }

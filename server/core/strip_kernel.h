@@ -13,6 +13,9 @@
 
 namespace attention::core {
 
+// The instruction set in use, such as "AVX3" (Highway's name of AVX-512).
+const char* StripTarget();
+
 // Rows of a strip: two vectors of the widest instruction set of this processor.
 template <typename T>
 int64_t StripRows();
@@ -59,13 +62,10 @@ struct KeyBlock {
   T scale = 1;
   T softcap = 0;  // 0: none
 
-  // Row r sees keys visible_begin[r] <= j < visible_end[r] of the block, and
-  // every row those from all_begin to all_end; 0 <= all_begin <= all_end <=
-  // count.
+  // Row r sees keys visible_begin[r] <= j < visible_end[r] of the block;
+  // integers from 0 to count.
   const T* visible_begin = nullptr;  // [StripRows]
   const T* visible_end = nullptr;    // [StripRows]
-  int64_t all_begin = 0;
-  int64_t all_end = 0;
 
   // Added to the scores, -inf to exclude: [count, StripRows], or null.
   const T* added = nullptr;

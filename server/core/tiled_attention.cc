@@ -146,7 +146,6 @@ class Tile {
   void FindVisible(int64_t strip, KeyRange keys, KeyBlock<T>& part) {
     part.visible_begin = visible_begin_;
     part.visible_end = visible_end_;
-    part.all_end = part.count;
     for (int64_t lane = 0; lane < strip_rows_; ++lane) {
       const KeyRange visible =
           problem_.Visible(batch_, Row(Stacked(strip, lane)), 1);
@@ -156,10 +155,7 @@ class Tile {
           std::clamp(visible.end - keys.begin, begin, part.count);
       visible_begin_[lane] = static_cast<T>(begin);
       visible_end_[lane] = static_cast<T>(end);
-      part.all_begin = std::max(part.all_begin, begin);
-      part.all_end = std::min(part.all_end, end);
     }
-    part.all_end = std::max(part.all_begin, part.all_end);
   }
 
   // Bias, and -inf where attend_mask is false.
