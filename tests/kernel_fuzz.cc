@@ -51,18 +51,7 @@ using Plant = std::function<void(LayerCase&)>;
 
 // Every row stands one key further.
 void CausalOneTooFar(LayerCase& layer_case) {
-  Problem& problem = layer_case.problem;
-  if (!problem.causal) return;
-  if (problem.query_offsets.empty()) {
-    for (int64_t item = 0; item < problem.batch(); ++item) {
-      problem.query_offsets.push_back(
-          problem.alignment == Alignment::kBottomRight
-              ? problem.valid_kv_len(item) - problem.query_len()
-              : 0);
-    }
-    problem.alignment = Alignment::kUnspecified;
-  }
-  for (int64_t& offset : problem.query_offsets) ++offset;
+  if (layer_case.problem.causal) ShiftQueries(layer_case.problem, 1);
 }
 
 void LastKeyLeftOut(LayerCase& layer_case) {

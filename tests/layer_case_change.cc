@@ -107,4 +107,20 @@ LayerCase SelectKeys(const LayerCase& layer_case,
   return result;
 }
 
+void ShiftQueries(reference::Problem& problem, int64_t by) {
+  if (!problem.causal && !problem.window_left && !problem.window_right) return;
+  if (problem.query_offsets.empty()) {
+    for (int64_t item = 0; item < problem.batch(); ++item) {
+      problem.query_offsets.push_back(
+          problem.alignment == reference::Alignment::kBottomRight
+              ? problem.valid_kv_len(item) - problem.query_len()
+              : 0);
+    }
+    if (!problem.query_offsets.empty()) {
+      problem.alignment = reference::Alignment::kUnspecified;
+    }
+  }
+  for (int64_t& offset : problem.query_offsets) offset += by;
+}
+
 }  // namespace attention::core

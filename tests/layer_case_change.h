@@ -65,6 +65,9 @@ LayerCase SelectItems(const LayerCase& layer_case,
 LayerCase SelectKeys(const LayerCase& layer_case,
                      const std::vector<int64_t>& keys);
 
+// Every query row stands `by` keys further. Nothing without causal or a window.
+void ShiftQueries(reference::Problem& problem, int64_t by);
+
 }  // namespace attention::core
 
 #endif  // TESTS_LAYER_CASE_CHANGE_H_

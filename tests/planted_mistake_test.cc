@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "tests/layer_case_change.h"
 #include "tests/property_suite.h"
 
 namespace attention::core {
@@ -43,22 +44,6 @@ bool Caught(Dtype dtype, const std::function<void(LayerCase&)>& plant) {
 double ScaleOf(const Problem& problem) {
   return problem.softmax_scale.value_or(
       1 / std::sqrt(static_cast<double>(problem.head_dim())));
-}
-
-void ShiftQueries(Problem& problem, int64_t by) {
-  if (!problem.causal && !problem.window_left && !problem.window_right) return;
-  if (problem.query_offsets.empty()) {
-    for (int64_t item = 0; item < problem.batch(); ++item) {
-      problem.query_offsets.push_back(
-          problem.alignment == Alignment::kBottomRight
-              ? problem.valid_kv_len(item) - problem.query_len()
-              : 0);
-    }
-    if (!problem.query_offsets.empty()) {
-      problem.alignment = Alignment::kUnspecified;
-    }
-  }
-  for (int64_t& offset : problem.query_offsets) offset += by;
 }
 
 // The same tensor with its heads in another order: head h takes what stands at

@@ -3,6 +3,7 @@
 #ifndef TESTS_SERVICE_FIXTURE_H_
 #define TESTS_SERVICE_FIXTURE_H_
 
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/status.h>
 
@@ -142,6 +143,9 @@ class LogLines {
 
 // Waits, up to a minute, until `condition` holds; whether it did.
 bool WaitUntil(const std::function<bool()>& condition);
+
+// A connection over the loopback, for messages of any size.
+std::shared_ptr<grpc::Channel> SocketTo(const TestServer& server);
 
 // FLOAT32 as data, with elements that differ from each other.
 v1::Tensor Floats(std::vector<int64_t> shape, double phase = 0);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "server/core/strip_kernel.h"
 #include "tests/service_fixture.h"
 
 namespace attention {
@@ -328,6 +329,7 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(info.compute_threads(), 3);
   EXPECT_EQ(info.blas().config(), "OpenBLAS of the test");
   EXPECT_EQ(info.blas().kernel(), "Kernel");
+  EXPECT_EQ(info.vector_target(), core::StripTarget());
   EXPECT_FALSE(info.blas().fell_back());
   EXPECT_TRUE(info.blas().deterministic());
   EXPECT_EQ(info.blas().not_deterministic_because(), "");

@@ -1,7 +1,5 @@
 // StreamAttention, over an in-process channel and a socket.
 #include <gmock/gmock.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,14 +22,6 @@ using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-std::shared_ptr<grpc::Channel> SocketTo(const TestServer& server) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(
-      server.target(), grpc::InsecureChannelCredentials(), arguments);
-}
 
 v1::ComputeAttentionRequest SmallRequest(double phase = 0) {
   v1::ComputeAttentionRequest request;

@@ -1,8 +1,6 @@
 // How messages of ComputeAttention travel, over an in-process channel and a
 // socket: bytes, sizes, slices, damage.
 #include <gmock/gmock.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -20,14 +18,6 @@ using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 constexpr char kMethod[] = "/attention.v1.AttentionService/ComputeAttention";
-
-std::shared_ptr<grpc::Channel> SocketTo(const TestServer& server) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(
-      server.target(), grpc::InsecureChannelCredentials(), arguments);
-}
 
 // Everything a reply can carry.
 v1::ComputeAttentionRequest EverythingOf(int64_t len, v1::DataType dtype) {

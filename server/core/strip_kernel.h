@@ -32,7 +32,7 @@ void UnpackStrip(const T* strip, int64_t columns, int64_t count,
 
 // What the weights of a strip are multiplied by until FinishStrip. The smallest
 // weight that float can hold is then a normal number; products with subnormal
-// ones take a hundred times as long on many processors.
+// ones are slow on many processors.
 template <typename T>
 inline constexpr T kWeightScale = sizeof(T) == 4 ? T{0x1p24} : T{1};
 

@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "attention/v1/attention.grpc.pb.h"
 #include "proto/field_error.h"
+#include "server/core/strip_kernel.h"
 #include "server/rpc/attention_stream.h"
 #include "server/rpc/compute_handler.h"
 #include "server/rpc/compute_reply.h"
@@ -58,6 +59,7 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
       backend.facts.not_deterministic_because.empty());
   reply.mutable_blas()->set_not_deterministic_because(
       backend.facts.not_deterministic_because);
+  reply.set_vector_target(core::StripTarget());
   reply.set_compute_threads(backend.compute.threads());
   v1::Limits& limits = *reply.mutable_limits();
   limits.set_max_message_bytes(backend.limits.max_message_bytes);

@@ -18,6 +18,7 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
   std::vector<std::vector<std::string>> rows = {
       {"version", info.version()},
       {"compute_threads", absl::StrCat(info.compute_threads())},
+      {"vector target", info.vector_target()},
       {"blas", info.blas().config()},
       {"blas kernel", info.blas().kernel()},
       {"blas fell back", info.blas().fell_back() ? "yes" : "no"},

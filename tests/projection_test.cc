@@ -1,0 +1,138 @@
+// Projections around the edges of their panels, where every number is a small
+// integer and so every sum exact.
+#include "server/core/projection.h"
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace attention::core {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr float kUntouched = -1234;
+
+struct Shape {
+  int64_t batch;
+  int64_t rows;
+  int64_t in;
+  int64_t heads;
+  int64_t dim;
+
+  int64_t out() const { return heads * dim; }
+};
+
+struct Case {
+  Case(const Shape& its_shape, Layout layout, bool with_bias)
+      : shape(its_shape),
+        input(Integers(shape.batch * shape.rows * shape.in, 7)),
+        weight(Integers(shape.in * shape.out(), 5)),
+        bias(Integers(shape.out(), 11)),
+        output(static_cast<size_t>(shape.batch * shape.rows * shape.out()),
+               kUntouched),
+        projection{weight.data(), with_bias ? bias.data() : nullptr, shape.in,
+                   shape.out(), layout} {}
+
+  static std::vector<float> Integers(int64_t count, int64_t period) {
+    std::vector<float> numbers;
+    for (int64_t i = 0; i < count; ++i) {
+      numbers.push_back(static_cast<float>(i * i % period - period / 2));
+    }
+    return numbers;
+  }
+
+  absl::Status Run(std::vector<int64_t> row_counts = {}) {
+    return RunInline({ProjectionStep<float>(
+        Dense<const float>(input.data(),
+                           {shape.batch, 1, shape.rows, shape.in}),
+        projection,
+        Dense(output.data(), {shape.batch, shape.heads, shape.rows, shape.dim}),
+        std::move(row_counts), "key projection")});
+  }
+
+  float Expected(int64_t item, int64_t row, int64_t column) const {
+    float sum =
+        projection.bias != nullptr ? bias[static_cast<size_t>(column)] : 0;
+    for (int64_t i = 0; i < shape.in; ++i) {
+      const int64_t at = projection.layout == Layout::kInOut
+                             ? i * shape.out() + column
+                             : column * shape.in + i;
+      sum +=
+          input[static_cast<size_t>((item * shape.rows + row) * shape.in + i)] *
+          weight[static_cast<size_t>(at)];
+    }
+    return sum;
+  }
+
+  float Output(int64_t item, int64_t row, int64_t column) const {
+    const int64_t head = item * shape.heads + column / shape.dim;
+    return output[static_cast<size_t>((head * shape.rows + row) * shape.dim +
+                                      column % shape.dim)];
+  }
+
+  const Shape shape;
+  std::vector<float> input;
+  std::vector<float> weight;
+  std::vector<float> bias;
+  std::vector<float> output;
+  Projection<float> projection;
+};
+
+void ExpectRight(const Case& projected, int64_t item, int64_t rows) {
+  for (int64_t row = 0; row < projected.shape.rows; ++row) {
+    for (int64_t column = 0; column < projected.shape.out(); ++column) {
+      const float expected =
+          row < rows ? projected.Expected(item, row, column) : kUntouched;
+      ASSERT_EQ(projected.Output(item, row, column), expected)
+          << "item " << item << " row " << row << " column " << column << " of "
+          << projected.shape.rows << " x " << projected.shape.out();
+    }
+  }
+}
+
+TEST(ProjectionTest, IsRightAroundTheEdgesOfPanels) {
+  for (const int64_t rows : {1, 2, 47, 49, 527, 528, 529, 1057}) {
+    for (const int64_t heads : {1, 3}) {
+      for (const int64_t dim : {1, 127, 128, 129, 257}) {
+        for (const Layout layout : {Layout::kInOut, Layout::kOutIn}) {
+          Case projected({1, rows, 3, heads, dim}, layout, dim % 2 == 1);
+          ASSERT_TRUE(projected.Run().ok());
+          ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 0, rows));
+        }
+      }
+    }
+  }
+}
+
+TEST(ProjectionTest, RowsBeyondTheirCountAreNotTouched) {
+  for (const int64_t heads : {1, 2}) {
+    Case projected({3, 700, 2, heads, 5}, Layout::kInOut, true);
+    ASSERT_TRUE(projected.Run({700, 0, 529}).ok());
+    ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 0, 700));
+    ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 1, 0));
+    ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 2, 529));
+  }
+}
+
+TEST(ProjectionTest, OverflowIsNamedByItsPlaceInTheProduct) {
+  for (const int64_t heads : {1, 2}) {
+    Case projected({1, 600, 2, heads, 400}, Layout::kInOut, false);
+    projected.input[2 * 577] = std::numeric_limits<float>::max();
+    projected.weight[399] = 3;
+    for (int64_t column = 0; column < 399; ++column) {
+      projected.weight[static_cast<size_t>(column)] = 0;
+    }
+    const absl::Status status = projected.Run();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("key projection[batch 0, row 577, column 399]"));
+  }
+}
+
+}  // namespace
+}  // namespace attention::core
