@@ -25,28 +25,28 @@ def ratios(over, under):
     return [a / b for a, b in zip(over, under)]
 
 
+def quotient(bench, over, under, unit, factor=1.0):
+    """A row of two measurements that take turns; tells both in the unit."""
+    numbers = bench.alternate({"over": over, "under": under})
+    row = summary(ratios(numbers["over"], numbers["under"]))
+    row["note"] = " over ".join(
+        f"{factor * summary(numbers[side])['value']:.4g}"
+        for side in ("over", "under")) + f" {unit}"
+    return row
+
+
 # --- the core beside sgemm
 
 def kernel(shape):
-    def measure(bench):
-        rates = bench.alternate({
-            "ours": lambda: bench.core_time(f"kernel/{shape}")[1],
-            "sgemm": lambda: bench.core_time("sgemm")[1],
-        })
-        row = summary(ratios(rates["ours"], rates["sgemm"]))
-        row["note"] = (
-            f"{summary(rates['ours'])['value'] / 1e9:.1f} of "
-            f"{summary(rates['sgemm'])['value'] / 1e9:.1f} GFLOP/s")
-        return row
-    return measure
+    return lambda bench: quotient(
+        bench, lambda: bench.core_time(f"kernel/{shape}")[1],
+        lambda: bench.core_time("sgemm")[1], "GFLOP/s", 1e-9)
 
 
 def growth(bench):
-    seconds = bench.alternate({
-        "long": lambda: bench.core_time("kernel/1x2x16384x64")[0],
-        "short": lambda: bench.core_time("kernel/1x2x4096x64")[0],
-    })
-    return summary(ratios(seconds["long"], seconds["short"]))
+    return quotient(
+        bench, lambda: bench.core_time("kernel/1x2x16384x64")[0],
+        lambda: bench.core_time("kernel/1x2x4096x64")[0], "ms", 1e3)
 
 
 def tiny_us(bench):
@@ -116,40 +116,21 @@ def one_case(bench, worker, case):
 # --- over a socket
 
 def rpc_over_compute(n):
-    def measure(bench):
-        seconds = bench.alternate({
-            "rpc": lambda: bench.rpc_time(f"layer/{n}")[0],
-            "compute": lambda: bench.core_time(f"layer/{n}")[0],
-        })
-        row = summary(ratios(seconds["rpc"], seconds["compute"]))
-        row["note"] = (f"{1e3 * summary(seconds['rpc'])['value']:.2f} ms over "
-                       f"{1e3 * summary(seconds['compute'])['value']:.2f} ms")
-        return row
-    return measure
+    return lambda bench: quotient(
+        bench, lambda: bench.rpc_time(f"layer/{n}")[0],
+        lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
 
 
 def tiny_qps(in_flight):
-    def measure(bench):
-        rates = bench.alternate({
-            "ours": lambda: bench.rpc_time(f"tiny/{in_flight}")[1],
-            "echo": lambda: bench.rpc_time(f"echo/{in_flight}")[1],
-        })
-        row = summary(ratios(rates["ours"], rates["echo"]))
-        row["note"] = (f"{summary(rates['ours'])['value']:.0f} of "
-                       f"{summary(rates['echo'])['value']:.0f} requests/s")
-        return row
-    return measure
+    return lambda bench: quotient(
+        bench, lambda: bench.rpc_time(f"tiny/{in_flight}")[1],
+        lambda: bench.rpc_time(f"echo/{in_flight}")[1], "requests/s")
 
 
 def stream_over_unary(bench):
-    rates = bench.alternate({
-        "stream": lambda: bench.rpc_time("stream/64")[1],
-        "unary": lambda: bench.rpc_time("tiny/64")[1],
-    })
-    row = summary(ratios(rates["stream"], rates["unary"]))
-    row["note"] = (f"{summary(rates['stream'])['value']:.0f} over "
-                   f"{summary(rates['unary'])['value']:.0f} requests/s")
-    return row
+    return quotient(
+        bench, lambda: bench.rpc_time("stream/64")[1],
+        lambda: bench.rpc_time("tiny/64")[1], "requests/s")
 
 
 def cpu_64mb(bench):
@@ -163,11 +144,7 @@ def cpu_64mb(bench):
     ours = lambda: server_seconds(bench.attention_server, "large")
     copy = lambda: server_seconds(bench.echo_server, "copy")
     ours(), copy()  # connections and pages that come once
-    seconds = bench.alternate({"ours": ours, "copy": copy})
-    row = summary(ratios(seconds["ours"], seconds["copy"]))
-    row["note"] = (f"{1e3 * summary(seconds['ours'])['value']:.0f} of "
-                   f"{1e3 * summary(seconds['copy'])['value']:.0f} ms of CPU")
-    return row
+    return quotient(bench, ours, copy, "ms of CPU", 1e3)
 
 
 def cancel_p99(bench):
