@@ -5,7 +5,6 @@
 //   always  sgemm is wrong
 //   drift   sgemm rounds differently where its first operand is not aligned
 //   serial  the library says it is the serial flavour
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <math.h>
 #include <stdint.h>

@@ -28,7 +28,6 @@
 namespace attention::core {
 namespace {
 
-using reference::Alignment;
 using reference::Input;
 using reference::Problem;
 

@@ -22,6 +22,7 @@ void SelectEntries(std::vector<int64_t>& entries,
                    const std::vector<int64_t>& indices) {
   if (entries.empty()) return;
   std::vector<int64_t> selected;
+  selected.reserve(indices.size());
   for (const int64_t i : indices) {
     selected.push_back(entries[static_cast<size_t>(i)]);
   }

@@ -40,8 +40,9 @@ struct Case {
 
   static std::vector<float> Integers(int64_t count, int64_t period) {
     std::vector<float> numbers;
+    const int64_t middle = period / 2;
     for (int64_t i = 0; i < count; ++i) {
-      numbers.push_back(static_cast<float>(i * i % period - period / 2));
+      numbers.push_back(static_cast<float>(i * i % period - middle));
     }
     return numbers;
   }
@@ -122,7 +123,7 @@ TEST(ProjectionTest, RowsBeyondTheirCountAreNotTouched) {
 TEST(ProjectionTest, OverflowIsNamedByItsPlaceInTheProduct) {
   for (const int64_t heads : {1, 2}) {
     Case projected({1, 600, 2, heads, 400}, Layout::kInOut, false);
-    projected.input[2 * 577] = std::numeric_limits<float>::max();
+    projected.input[size_t{2} * 577] = std::numeric_limits<float>::max();
     projected.weight[399] = 3;
     for (int64_t column = 0; column < 399; ++column) {
       projected.weight[static_cast<size_t>(column)] = 0;

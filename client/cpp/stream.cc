@@ -53,11 +53,11 @@ AttentionStream::Impl::~Impl() {
   reader_.join();
 }
 
-absl::Status AttentionStream::Impl::Send(
-    uint64_t id, const v1::ComputeAttentionRequest& request) {
+absl::Status AttentionStream::Impl::Send(uint64_t id,
+                                         v1::ComputeAttentionRequest request) {
   v1::StreamAttentionRequest message;
   message.set_id(id);
-  *message.mutable_request() = request;
+  *message.mutable_request() = std::move(request);
   const std::lock_guard<std::mutex> write_lock(writing_);
   {
     std::unique_lock<std::mutex> lock(mutex_);
@@ -136,8 +136,8 @@ AttentionStream::AttentionStream(std::unique_ptr<Impl> impl)
 AttentionStream::~AttentionStream() = default;
 
 absl::Status AttentionStream::Send(uint64_t id,
-                                   const v1::ComputeAttentionRequest& request) {
-  return impl_->Send(id, request);
+                                   v1::ComputeAttentionRequest request) {
+  return impl_->Send(id, std::move(request));
 }
 
 absl::Status AttentionStream::Finish() { return impl_->Finish(); }

@@ -28,7 +28,7 @@ class AttentionStream::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  absl::Status Send(uint64_t id, const v1::ComputeAttentionRequest& request);
+  absl::Status Send(uint64_t id, v1::ComputeAttentionRequest request);
   absl::Status Finish();
   void Cancel() { context_->TryCancel(); }
 

@@ -30,7 +30,6 @@ absl::Status MeanOverHeads(const AttentionProblem<T>& problem, int64_t batch,
                            Workspace& workspace) {
   TransformMean(problem, batch, first_row, rows, [](T) { return T{0}; });
   for (int64_t head = 0; head < problem.num_heads; ++head) {
-    workspace.Reset();
     absl::Status status =
         WholeRowAttention(problem, batch, head, first_row, rows, workspace);
     if (!status.ok()) return status;

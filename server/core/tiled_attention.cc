@@ -164,15 +164,15 @@ class Tile {
     const auto& bias = problem_.inputs.bias;
     for (int64_t lane = 0; lane < strip_rows_; ++lane) {
       const int64_t row = Stacked(strip, lane);
-      T* const added = added_ + lane;
+      const T* const bias_row =
+          bias ? &bias.At(batch_, Head(row), Row(row), keys.begin) : nullptr;
+      const uint8_t* const mask_row =
+          mask ? &mask.At(batch_, Head(row), Row(row), keys.begin) : nullptr;
       for (int64_t j = 0; j < keys.size(); ++j) {
-        added[j * strip_rows_] =
-            bias ? bias.At(batch_, Head(row), Row(row), keys.begin + j) : T{0};
-      }
-      for (int64_t j = 0; mask && j < keys.size(); ++j) {
-        if (mask.At(batch_, Head(row), Row(row), keys.begin + j) == 0) {
-          added[j * strip_rows_] = -std::numeric_limits<T>::infinity();
-        }
+        const bool excluded = mask && mask_row[j * mask.stride[kColumn]] == 0;
+        const T biased = bias ? bias_row[j * bias.stride[kColumn]] : T{0};
+        added_[j * strip_rows_ + lane] =
+            excluded ? -std::numeric_limits<T>::infinity() : biased;
       }
     }
   }
@@ -249,7 +249,6 @@ absl::Status TiledAttention(const AttentionProblem<T>& problem, int64_t batch,
   }
   for (int64_t head = kv_head * problem.group_size;
        head < (kv_head + 1) * problem.group_size; ++head) {
-    workspace.Reset();
     absl::Status status =
         WholeRowAttention(problem, batch, head, first_row, rows, workspace);
     if (!status.ok()) return status;

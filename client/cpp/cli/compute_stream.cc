@@ -74,7 +74,7 @@ absl::Status ComputeStream(const RequestFlags& flags, const std::string& source,
           ApplyRequestFlags(flags, /*stdin_is_taken=*/source == "-", request);
     }
     // An error of Send is that of the stream, which Finish tells.
-    if (status.ok() && !stream->Send(number, request).ok()) break;
+    if (status.ok() && !stream->Send(number, std::move(request)).ok()) break;
   }
   absl::Status ended = stream->Finish();
   if (!status.ok()) return status;

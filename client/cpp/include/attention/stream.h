@@ -54,7 +54,7 @@ class AttentionStream {
   // have no answer, and while the server does not read. An error means that the
   // request was not taken, because the stream has ended: UNAVAILABLE if the
   // server shuts down, FAILED_PRECONDITION after Finish.
-  absl::Status Send(uint64_t id, const v1::ComputeAttentionRequest& request);
+  absl::Status Send(uint64_t id, v1::ComputeAttentionRequest request);
 
   // Says that no request will follow, waits for all answers, and returns how
   // the stream ended.
