@@ -5,6 +5,7 @@ FAULTY_BLAS_LIBRARY and PYTHONPATH with the stubs come from ctest.
 """
 
 import os
+import pathlib
 import subprocess
 import unittest
 import unittest.mock
@@ -16,13 +17,15 @@ from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
 
 SERVER = os.environ["ATTENTION_SERVER"]
-LIBRARY = os.environ["FAULTY_BLAS_LIBRARY"]
+LIBRARY = pathlib.Path(os.environ["FAULTY_BLAS_LIBRARY"])
 
 
 def with_fault(fault):
     """The environment of a server whose library has this fault."""
+    # LD_PRELOAD ends a path at a space; a name is looked for in whole folders.
     return unittest.mock.patch.dict(
-        os.environ, LD_PRELOAD=LIBRARY, FAULTY_BLAS=fault)
+        os.environ, LD_PRELOAD=LIBRARY.name, LD_LIBRARY_PATH=str(LIBRARY.parent),
+        FAULTY_BLAS=fault)
 
 
 def blas_of_server_with(fault):
