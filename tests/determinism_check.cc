@@ -42,14 +42,17 @@ class Load {
   Load(const Compute& compute, ComputePool* pool) {
     for (ComputePool* where :
          {pool, pool, static_cast<ComputePool*>(nullptr)}) {
-      const uint64_t seed = 1000000 + threads_.size();
-      threads_.emplace_back([this, &compute, where, seed] {
-        Requests requests(seed);
-        while (!stop_) {
-          compute(requests.Next(), where);
-          ++computed_;
-        }
-      });
+      // Drawn before, so that a thread does nothing but compute.
+      Requests source(1000000 + threads_.size());
+      std::vector<LayerCase> requests;
+      for (int i = 0; i < 20; ++i) requests.push_back(source.Next());
+      threads_.emplace_back(
+          [this, &compute, where, requests = std::move(requests)] {
+            for (size_t i = 0; !stop_; ++i) {
+              compute(requests[i % requests.size()], where);
+              ++computed_;
+            }
+          });
     }
     while (computed_ < 1) std::this_thread::yield();
   }

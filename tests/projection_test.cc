@@ -1,12 +1,14 @@
-// Projections around the edges of their panels, where every number is a small
-// integer and so every sum exact.
+// Projections around the edges of their panels and strips, where every number
+// is a small integer and so every sum exact.
 #include "server/core/projection.h"
 
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -96,8 +98,8 @@ void ExpectRight(const Case& projected, int64_t item, int64_t rows) {
   }
 }
 
-TEST(ProjectionTest, IsRightAroundTheEdgesOfPanels) {
-  for (const int64_t rows : {1, 2, 47, 49, 527, 528, 529, 1057}) {
+TEST(ProjectionTest, IsRightAroundTheEdgesOfStripsAndPanels) {
+  for (const int64_t rows : {1, 2, 32, 33, 128, 129, 527, 528, 529, 1057}) {
     for (const int64_t heads : {1, 3}) {
       for (const int64_t dim : {1, 127, 128, 129, 257}) {
         for (const Layout layout : {Layout::kInOut, Layout::kOutIn}) {
@@ -117,21 +119,32 @@ TEST(ProjectionTest, RowsBeyondTheirCountAreNotTouched) {
     ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 0, 700));
     ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 1, 0));
     ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 2, 529));
+
+    Case in_strips({3, 100, 2, heads, 5}, Layout::kOutIn, true);
+    ASSERT_TRUE(in_strips.Run({100, 0, 33}).ok());
+    ASSERT_NO_FATAL_FAILURE(ExpectRight(in_strips, 0, 100));
+    ASSERT_NO_FATAL_FAILURE(ExpectRight(in_strips, 1, 0));
+    ASSERT_NO_FATAL_FAILURE(ExpectRight(in_strips, 2, 33));
   }
 }
 
 TEST(ProjectionTest, OverflowIsNamedByItsPlaceInTheProduct) {
   for (const int64_t heads : {1, 2}) {
-    Case projected({1, 600, 2, heads, 400}, Layout::kInOut, false);
-    projected.input[size_t{2} * 577] = std::numeric_limits<float>::max();
-    projected.weight[399] = 3;
-    for (int64_t column = 0; column < 399; ++column) {
-      projected.weight[static_cast<size_t>(column)] = 0;
+    // Each in its last panel or strip; 97 is alone in its strip or one of two.
+    for (const auto& [rows, row] : {std::pair{600, 577}, {98, 97}}) {
+      Case projected({1, rows, 2, heads, 400}, Layout::kInOut, false);
+      projected.input[static_cast<size_t>(2 * row)] =
+          std::numeric_limits<float>::max();
+      projected.weight[399] = 3;
+      for (int64_t column = 0; column < 399; ++column) {
+        projected.weight[static_cast<size_t>(column)] = 0;
+      }
+      const absl::Status status = projected.Run();
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_THAT(std::string(status.message()),
+                  HasSubstr(absl::StrCat("key projection[batch 0, row ", row,
+                                         ", column 399]")));
     }
-    const absl::Status status = projected.Run();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(status.message()),
-                HasSubstr("key projection[batch 0, row 577, column 399]"));
   }
 }
 

@@ -211,34 +211,27 @@ TEST_P(StripKernelTest, ProductsHaveAnyNumberOfRowsAndTerms) {
   }
 }
 
-TEST_P(StripKernelTest, ScoresAndSumsOfValuesStandAlone) {
-  TestStrip<double> strip;
-  const std::vector<double> key = {1, 2, 4};
-  const std::vector<double> value = {1, 10, 2, 20, 3, 30};
-  const auto scores = Aligned<double>(3 * strip.rows);
-  strip.query[1] = 8;
-  KeyBlock<double> block;
-  block.key = key.data();
-  block.key_stride = 1;
-  block.value = value.data();
-  block.value_stride = 2;
-  block.count = 3;
-  block.head_dim = 1;
-  block.value_dim = 2;
-  block.scale = 0.5;
-  block.scores = scores.get();
-  ScoreBlock(block, strip.query.get());
-  for (int64_t j = 0; j < 3; ++j) {
-    EXPECT_EQ(scores[j * strip.rows], key[static_cast<size_t>(j)] / 2);
-    EXPECT_EQ(scores[j * strip.rows + 1], key[static_cast<size_t>(j)] * 4);
+TEST_P(StripKernelTest, ProductsReadRowsAndColumns) {
+  const std::vector<double> matrix = {1, 10, 2, 20, 3, 30};  // 3 x 2
+  const int64_t rows = StripRows<double>();
+  const auto strip = Aligned<double>(3 * rows);
+  const auto product = Aligned<double>(3 * rows, -1);
+  strip[0] = 1;
+  strip[rows] = 8;
+  strip[2 * rows] = 64;
+  MultiplyStrip<Read::kRows>(matrix.data(), 2, 3, 2, strip.get(), 0.5,
+                             product.get());
+  for (int64_t m = 0; m < 3; ++m) {
+    EXPECT_EQ(product[m * rows], static_cast<double>(m + 1) * 81 / 2);
+    EXPECT_EQ(product[m * rows + 1], 0);
   }
-  SumValues(block, strip.output.get());
-  EXPECT_EQ(strip.output[0], 0.5 * 1 + 1 * 2 + 2 * 3);
-  EXPECT_EQ(strip.output[strip.rows], 0.5 * 10 + 1 * 20 + 2 * 30);
-  block.count = 0;
-  block.value = nullptr;
-  SumValues(block, strip.output.get());
-  EXPECT_EQ(strip.output[0], 0);
+  MultiplyStrip<Read::kColumns>(matrix.data(), 2, 2, 3, strip.get(), 0.5,
+                                product.get());
+  EXPECT_EQ(product[0], (1 * 1 + 2 * 8 + 3 * 64) * 0.5);
+  EXPECT_EQ(product[rows], (10 * 1 + 20 * 8 + 30 * 64) * 0.5);
+  MultiplyStrip<Read::kColumns, double>(nullptr, 2, 2, 0, strip.get(), 0.5,
+                                        product.get());
+  EXPECT_EQ(product[0], 0);
 }
 
 TEST_P(StripKernelTest, ExpIsWithinOneUlp) {

@@ -230,12 +230,15 @@ template <typename T>
 int64_t LayerWorkspaceBytes(const LayerWeights<T>& weights, int64_t batch,
                             int64_t query_len, int64_t kv_len) {
   const LayerShape shape = ShapeOf(weights, batch, query_len, kv_len);
-  return std::max({AttentionWorkspaceBytes<T>(
-                       {batch, shape.num_heads, shape.num_kv_heads, query_len,
-                        kv_len, shape.head_dim, shape.value_dim}),
-                   ProjectionWorkspaceBytes<T>(query_len, weights.query.out),
-                   ProjectionWorkspaceBytes<T>(kv_len, weights.key.out),
-                   ProjectionWorkspaceBytes<T>(kv_len, weights.value.out)});
+  return std::max(
+      {AttentionWorkspaceBytes<T>({batch, shape.num_heads, shape.num_kv_heads,
+                                   query_len, kv_len, shape.head_dim,
+                                   shape.value_dim}),
+       ProjectionWorkspaceBytes<T>(query_len, weights.query),
+       ProjectionWorkspaceBytes<T>(kv_len, weights.key),
+       ProjectionWorkspaceBytes<T>(kv_len, weights.value),
+       weights.output ? ProjectionWorkspaceBytes<T>(query_len, *weights.output)
+                      : 0});
 }
 
 template <typename T>

@@ -41,10 +41,9 @@ Step ProjectionStep(ConstTensor4<T> input, const Projection<T>& projection,
                     Tensor4<T> output, std::vector<int64_t> row_counts,
                     std::string name);
 
-// Bytes of Workspace one task of ProjectionStep<T> takes, where there is more
-// than one head.
+// Bytes of Workspace that a task of ProjectionStep takes at most.
 template <typename T>
-int64_t ProjectionWorkspaceBytes(int64_t rows, int64_t out);
+int64_t ProjectionWorkspaceBytes(int64_t rows, const Projection<T>& projection);
 
 }  // namespace attention::core
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <type_traits>
 
 namespace attention::core {
 
@@ -15,12 +17,21 @@ void Softcap(T softcap, int64_t count, T* scores) {
 
 template <typename T>
 int64_t FirstNonFinite(const T* scores, int64_t count) {
-  // Without an early exit, so that it vectorises.
-  bool finite = true;
+  // As integers, numbers without their sign are in order and what is not finite
+  // comes last. Without an early exit, so that it vectorises.
+  using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  const auto bits_of = [](T number) {
+    Bits bits;
+    std::memcpy(&bits, &number, sizeof(bits));
+    return bits;
+  };
+  Bits largest = 0;
   for (int64_t j = 0; j < count; ++j) {
-    finite &= std::abs(scores[j]) <= std::numeric_limits<T>::max();
+    largest =
+        std::max(largest, static_cast<Bits>(bits_of(scores[j]) &
+                                            std::numeric_limits<Bits>::max()));
   }
-  if (finite) return kNowhere;
+  if (largest < bits_of(std::numeric_limits<T>::infinity())) return kNowhere;
   const T* const found = std::find_if(
       scores, scores + count, [](T score) { return !std::isfinite(score); });
   return found - scores;

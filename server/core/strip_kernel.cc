@@ -17,6 +17,10 @@
 #define SERVER_CORE_STRIP_KERNEL_TABLE_
 namespace attention::core {
 
+template <typename T>
+using StripProductOf = void(const T* matrix, int64_t stride, int64_t results,
+                            int64_t depth, const T* strip, T scale, T* product);
+
 // What one instruction set offers: the functions of strip_kernel.h.
 template <typename T>
 struct StripKernel {
@@ -25,8 +29,8 @@ struct StripKernel {
   void (*pack)(const T* const* rows, int64_t columns, T* strip);
   void (*unpack)(const T* strip, int64_t columns, int64_t count,
                  T* const* rows);
-  void (*score)(const KeyBlock<T>& block, const T* query);
-  void (*sum)(const KeyBlock<T>& block, T* output);
+  StripProductOf<T>* multiply_rows;
+  StripProductOf<T>* multiply_columns;
   bool (*fold)(const KeyBlock<T>& block, const Strip<T>& strip);
   bool (*finish)(const Strip<T>& strip, int64_t value_dim, int64_t count,
                  T* const* rows);
@@ -38,19 +42,20 @@ struct StripKernel {
 HWY_BEFORE_NAMESPACE();
 namespace attention::core::HWY_NAMESPACE {
 
-template <typename T>
-void Score(const KeyBlock<T>& block, const T* query) {
-  Multiply<T, Read::kRows, Store::kReplaces>(block.key, block.key_stride,
-                                             block.count, block.head_dim, query,
-                                             block.scale, block.scores);
-}
-
-template <typename T, Store kStore>
-void Sum(const KeyBlock<T>& block, T* output) {
-  if (block.count == 0) {  // and value may point nowhere
-    std::fill_n(output, block.value_dim * 2 * Lanes<T>(), T{0});
+template <Read kRead, typename T>
+void Product(const T* matrix, int64_t stride, int64_t results, int64_t depth,
+             const T* strip, T scale, T* product) {
+  if (depth == 0) {  // and the matrix may be nowhere
+    std::fill_n(product, results * 2 * Lanes<T>(), T{0});
     return;
   }
+  Multiply<T, kRead, Store::kReplaces>(matrix, stride, results, depth, strip,
+                                       scale, product);
+}
+
+// output = or += value^T * weights.
+template <typename T, Store kStore>
+void Sum(const KeyBlock<T>& block, T* output) {
   Multiply<T, Read::kColumns, kStore>(block.value, block.value_stride,
                                       block.value_dim, block.count,
                                       block.scores, T{1}, output);
@@ -58,7 +63,9 @@ void Sum(const KeyBlock<T>& block, T* output) {
 
 template <typename T>
 bool Fold(const KeyBlock<T>& block, const Strip<T>& strip) {
-  Score(block, strip.query);
+  Multiply<T, Read::kRows, Store::kReplaces>(
+      block.key, block.key_stride, block.count, block.head_dim, strip.query,
+      block.scale, block.scores);
   const Peaks<T> peaks = FinishScores(block);
   if (!peaks.finite()) return false;
 
@@ -109,8 +116,8 @@ StripKernel<T> Kernel() {
           2 * Lanes<T>(),
           &Pack<T>,
           &Unpack<T>,
-          &Score<T>,
-          &Sum<T, Store::kReplaces>,
+          &Product<Read::kRows, T>,
+          &Product<Read::kColumns, T>,
           &Fold<T>,
           &Finish<T>};
 }
@@ -160,14 +167,13 @@ void UnpackStrip(const T* strip, int64_t columns, int64_t count,
   Best<T>().unpack(strip, columns, count, rows);
 }
 
-template <typename T>
-void ScoreBlock(const KeyBlock<T>& block, const T* query) {
-  Best<T>().score(block, query);
-}
-
-template <typename T>
-void SumValues(const KeyBlock<T>& block, T* output) {
-  Best<T>().sum(block, output);
+template <Read kRead, typename T>
+void MultiplyStrip(const T* matrix, int64_t stride, int64_t results,
+                   int64_t depth, const T* strip, T scale, T* product) {
+  const StripKernel<T> best = Best<T>();
+  const auto multiply =
+      kRead == Read::kRows ? best.multiply_rows : best.multiply_columns;
+  multiply(matrix, stride, results, depth, strip, scale, product);
 }
 
 template <typename T>
@@ -184,8 +190,8 @@ bool FinishStrip(const Strip<T>& strip, int64_t value_dim, int64_t count,
 template int64_t StripRows<float>();
 template void PackStrip<float>(const float* const*, int64_t, float*);
 template void UnpackStrip<float>(const float*, int64_t, int64_t, float* const*);
-template void ScoreBlock<float>(const KeyBlock<float>&, const float*);
-template void SumValues<float>(const KeyBlock<float>&, float*);
+template StripProductOf<float> MultiplyStrip<Read::kRows, float>;
+template StripProductOf<float> MultiplyStrip<Read::kColumns, float>;
 template bool FoldBlock<float>(const KeyBlock<float>&, const Strip<float>&);
 template bool FinishStrip<float>(const Strip<float>&, int64_t, int64_t,
                                  float* const*);
@@ -193,8 +199,8 @@ template int64_t StripRows<double>();
 template void PackStrip<double>(const double* const*, int64_t, double*);
 template void UnpackStrip<double>(const double*, int64_t, int64_t,
                                   double* const*);
-template void ScoreBlock<double>(const KeyBlock<double>&, const double*);
-template void SumValues<double>(const KeyBlock<double>&, double*);
+template StripProductOf<double> MultiplyStrip<Read::kRows, double>;
+template StripProductOf<double> MultiplyStrip<Read::kColumns, double>;
 template bool FoldBlock<double>(const KeyBlock<double>&, const Strip<double>&);
 template bool FinishStrip<double>(const Strip<double>&, int64_t, int64_t,
                                   double* const*);

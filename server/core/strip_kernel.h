@@ -1,11 +1,11 @@
-// The inner loops of tiled attention, vectorised over query rows.
+// The inner loops of attention, vectorised over rows.
 //
-// A strip is StripRows query rows side by side, one per lane of two vectors.
+// A strip is StripRows rows side by side, one per lane of two vectors.
 // All that belongs to a strip is stored column by column: element (i, r) of a
 // matrix with one column per row of the strip is at [i * StripRows + r]. So
-// every step of the softmax is the same instruction for all rows, key and value
-// are read in place one number at a time, and what a row gets depends neither
-// on its lane nor on its neighbours.
+// every step of the softmax is the same instruction for all rows; key, value
+// and weights of projections are read in place one number at a time; and what a
+// row gets depends neither on its lane nor on its neighbours.
 #ifndef SERVER_CORE_STRIP_KERNEL_H_
 #define SERVER_CORE_STRIP_KERNEL_H_
 
@@ -29,6 +29,19 @@ void PackStrip(const T* const* rows, int64_t columns, T* strip);
 template <typename T>
 void UnpackStrip(const T* strip, int64_t columns, int64_t count,
                  T* const* rows);
+
+// How a product reads the matrix beside the strip.
+enum class Read {
+  kRows,     // element (m, k) is at [m * stride + k], such as key
+  kColumns,  // at [k * stride + m], such as value
+};
+
+// product[m * StripRows + r] = scale * sum over k of matrix(m, k) *
+// strip[k * StripRows + r], for m < results and k < depth. Strip and product
+// are 64-byte aligned; the matrix is not read if depth is 0.
+template <Read kRead, typename T>
+void MultiplyStrip(const T* matrix, int64_t stride, int64_t results,
+                   int64_t depth, const T* strip, T scale, T* product);
 
 // What the weights of a strip are multiplied by until FinishStrip. The smallest
 // weight that float can hold is then a normal number; products with subnormal
@@ -75,19 +88,10 @@ struct KeyBlock {
   T* scores = nullptr;  // [count, StripRows], scratch, 64-byte aligned
 };
 
-// block.scores = scale * key * query, nothing more. `query` is packed.
-template <typename T>
-void ScoreBlock(const KeyBlock<T>& block, const T* query);
-
-// output = value^T * weights, [value_dim, StripRows], with weights in
-// block.scores.
-template <typename T>
-void SumValues(const KeyBlock<T>& block, T* output);
-
-// Folds the keys of a block into a strip: ScoreBlock, softcapped, added to; the
-// maximum moves on and what was there shrinks with it;
-// weights = kWeightScale * exp(scores - max), 0 where excluded, within 1 ulp;
-// output += value^T * weights.
+// Folds the keys of a block into a strip: scores = scale * key * query,
+// softcapped, added to; the maximum moves on and what was there shrinks with
+// it; weights = kWeightScale * exp(scores - max), 0 where excluded, within 1
+// ulp; output += value^T * weights.
 //
 // Returns false, leaving the strip undefined, if the score of an attended key
 // is not finite. Source: Milakov and Gimelshein 2018, "Online normalizer

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "hwy/highway.h"
+#include "server/core/strip_kernel.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace attention::core::HWY_NAMESPACE {
@@ -55,9 +56,6 @@ HWY_INLINE Pair<T> Both(T number) {
   const auto lanes = hn::Set(Tag<T>(), number);
   return {lanes, lanes};
 }
-
-// Which way a product reads the matrix beside the strip.
-enum class Read { kRows, kColumns };
 
 // What a product does to what is in its place.
 enum class Store { kReplaces, kAdds };

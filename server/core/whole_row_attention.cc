@@ -73,23 +73,31 @@ class WholeRows {
         strip_rows * std::max(problem_.head_dim, problem_.value_dim));
     T** const pointers = workspace.Allocate<T*>(strip_rows);
     T* const scores = workspace.Allocate<T>(rows * columns);
-    KeyBlock<T> block = BlockOf(batch, head / problem_.group_size, keys);
-    block.scores = workspace.Allocate<T>(strip_rows * columns);
+    T* const strip = workspace.Allocate<T>(strip_rows * columns);
+    const int64_t kv_head = head / problem_.group_size;
+    const ConstTensor4<T>& key = problem_.inputs.key;
+    const ConstTensor4<T>& value = problem_.inputs.value;
+    // With no key to see, key and value may have no memory to point into.
+    const bool any = columns > 0;
 
     PackQuery(batch, head, first_row, rows, packed, workspace);
-    ScoreBlock(block, packed);
+    MultiplyStrip<Read::kRows>(
+        any ? key.Row(batch, kv_head, keys.begin) : nullptr, key.stride[kRow],
+        columns, problem_.head_dim, packed, problem_.softmax_scale, strip);
     // The rows of the strip; lanes it has left repeat the last one.
     for (int64_t lane = 0; lane < strip_rows; ++lane) {
       pointers[lane] = scores + std::min(lane, rows - 1) * columns;
     }
-    UnpackStrip(block.scores, columns, rows, pointers);
+    UnpackStrip(strip, columns, rows, pointers);
     for (int64_t i = 0; i < rows; ++i) {
       const Place place{batch, head, first_row + i, keys};
       absl::Status status = FinishRow(place, scratch, scores + i * columns);
       if (!status.ok()) return status;
     }
-    PackStrip<T>(pointers, columns, block.scores);
-    SumValues(block, packed);
+    PackStrip<T>(pointers, columns, strip);
+    MultiplyStrip<Read::kColumns>(
+        any ? value.Row(batch, kv_head, keys.begin) : nullptr,
+        value.stride[kRow], problem_.value_dim, columns, strip, T{1}, packed);
     for (int64_t i = 0; i < rows; ++i) {
       pointers[i] = problem_.outputs.output.Row(batch, head, first_row + i);
     }
@@ -99,22 +107,6 @@ class WholeRows {
 
   bool WantsTopK() const {
     return static_cast<bool>(problem_.outputs.top_k_weights);
-  }
-
-  KeyBlock<T> BlockOf(int64_t batch, int64_t kv_head, KeyRange keys) const {
-    KeyBlock<T> block;
-    block.count = keys.size();
-    block.head_dim = problem_.head_dim;
-    block.value_dim = problem_.value_dim;
-    block.scale = problem_.softmax_scale;
-    block.key_stride = problem_.inputs.key.stride[kRow];
-    block.value_stride = problem_.inputs.value.stride[kRow];
-    // With no key to see, key and value may have no memory to point into.
-    if (block.count > 0) {
-      block.key = problem_.inputs.key.Row(batch, kv_head, keys.begin);
-      block.value = problem_.inputs.value.Row(batch, kv_head, keys.begin);
-    }
-    return block;
   }
 
   void PackQuery(int64_t batch, int64_t head, int64_t first_row, int64_t rows,
