@@ -44,8 +44,8 @@ class Load {
          {pool, pool, static_cast<ComputePool*>(nullptr)}) {
       // Drawn before, so that a thread does nothing but compute.
       Requests source(1000000 + threads_.size());
-      std::vector<LayerCase> requests;
-      for (int i = 0; i < 20; ++i) requests.push_back(source.Next());
+      std::vector<LayerCase> requests(20);
+      for (LayerCase& request : requests) request = source.Next();
       threads_.emplace_back(
           [this, &compute, where, requests = std::move(requests)] {
             for (size_t i = 0; !stop_; ++i) {

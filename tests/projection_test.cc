@@ -131,7 +131,8 @@ TEST(ProjectionTest, RowsBeyondTheirCountAreNotTouched) {
 TEST(ProjectionTest, OverflowIsNamedByItsPlaceInTheProduct) {
   for (const int64_t heads : {1, 2}) {
     // Each in its last panel or strip; 97 is alone in its strip or one of two.
-    for (const auto& [rows, row] : {std::pair{600, 577}, {98, 97}}) {
+    for (const auto& [rows, row] :
+         {std::pair<int64_t, int64_t>{600, 577}, {98, 97}}) {
       Case projected({1, rows, 2, heads, 400}, Layout::kInOut, false);
       projected.input[static_cast<size_t>(2 * row)] =
           std::numeric_limits<float>::max();

@@ -73,7 +73,8 @@ class WholeRows {
         strip_rows * std::max(problem_.head_dim, problem_.value_dim));
     T** const pointers = workspace.Allocate<T*>(strip_rows);
     T* const scores = workspace.Allocate<T>(rows * columns);
-    T* const strip = workspace.Allocate<T>(strip_rows * columns);
+    // The scores, then the weights, key by key as strips are stored.
+    T* const by_key = workspace.Allocate<T>(strip_rows * columns);
     const int64_t kv_head = head / problem_.group_size;
     const ConstTensor4<T>& key = problem_.inputs.key;
     const ConstTensor4<T>& value = problem_.inputs.value;
@@ -83,21 +84,21 @@ class WholeRows {
     PackQuery(batch, head, first_row, rows, packed, workspace);
     MultiplyStrip<Read::kRows>(
         any ? key.Row(batch, kv_head, keys.begin) : nullptr, key.stride[kRow],
-        columns, problem_.head_dim, packed, problem_.softmax_scale, strip);
+        columns, problem_.head_dim, packed, problem_.softmax_scale, by_key);
     // The rows of the strip; lanes it has left repeat the last one.
     for (int64_t lane = 0; lane < strip_rows; ++lane) {
       pointers[lane] = scores + std::min(lane, rows - 1) * columns;
     }
-    UnpackStrip(strip, columns, rows, pointers);
+    UnpackStrip(by_key, columns, rows, pointers);
     for (int64_t i = 0; i < rows; ++i) {
       const Place place{batch, head, first_row + i, keys};
       absl::Status status = FinishRow(place, scratch, scores + i * columns);
       if (!status.ok()) return status;
     }
-    PackStrip<T>(pointers, columns, strip);
+    PackStrip<T>(pointers, columns, by_key);
     MultiplyStrip<Read::kColumns>(
         any ? value.Row(batch, kv_head, keys.begin) : nullptr,
-        value.stride[kRow], problem_.value_dim, columns, strip, T{1}, packed);
+        value.stride[kRow], problem_.value_dim, columns, by_key, T{1}, packed);
     for (int64_t i = 0; i < rows; ++i) {
       pointers[i] = problem_.outputs.output.Row(batch, head, first_row + i);
     }
