@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "absl/strings/str_cat.h"
+#include "proto/all_finite.h"
 #include "proto/elements.h"
 #include "proto/field_error.h"
 

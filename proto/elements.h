@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <type_traits>
 
 #include "proto/half.h"
 
@@ -64,27 +63,6 @@ void WidenBytes(const char* bytes, int64_t count, T* out) {
       out[i] = Widen<T>(element);
     }
   }
-}
-
-// Whether all of `numbers` are finite. One comparison each and no early exit,
-// so that it vectorises.
-template <typename T>
-bool AllFinite(const T* numbers, int64_t count) {
-  bool all = true;
-  for (int64_t i = 0; i < count; ++i) {
-    all &= std::abs(numbers[i]) < std::numeric_limits<T>::infinity();
-  }
-  return all;
-}
-
-// Whether all of `numbers` are finite or -inf.
-template <typename T>
-bool AllFiniteOrMinusInf(const T* numbers, int64_t count) {
-  bool all = true;
-  for (int64_t i = 0; i < count; ++i) {
-    all &= numbers[i] < std::numeric_limits<T>::infinity();
-  }
-  return all;
 }
 
 // Calls `visitor` with a value of the element type that `dtype` stands for.

@@ -28,10 +28,10 @@ VECTOR_HEADERS = r"hwy/.*"
 # beside the standard library, the system and absl.
 ALLOWED = {
     # Errors that name fields are absl alone, so the mathematics may make them.
-    "server/core": r"server/core/.*|proto/(error_text|field_error)\.h",
+    "server/core": r"server/core/.*|proto/(all_finite|error_text|field_error)\.h",
     "server/weights":
         r"server/core/.*|server/weights/.*|openssl/.*"
-        r"|proto/(elements|error_text|field_error|half)\.h",
+        r"|proto/(all_finite|elements|error_text|field_error|half)\.h",
     "server/rpc":
         rf"server/(core|weights|rpc)/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*",
     "server":

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <type_traits>
+
+#include "proto/all_finite.h"
 
 namespace attention::core {
 
@@ -17,21 +17,7 @@ void Softcap(T softcap, int64_t count, T* scores) {
 
 template <typename T>
 int64_t FirstNonFinite(const T* scores, int64_t count) {
-  // As integers, numbers without their sign are in order and what is not finite
-  // comes last. Without an early exit, so that it vectorises.
-  using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  const auto bits_of = [](T number) {
-    Bits bits;
-    std::memcpy(&bits, &number, sizeof(bits));
-    return bits;
-  };
-  Bits largest = 0;
-  for (int64_t j = 0; j < count; ++j) {
-    largest =
-        std::max(largest, static_cast<Bits>(bits_of(scores[j]) &
-                                            std::numeric_limits<Bits>::max()));
-  }
-  if (largest < bits_of(std::numeric_limits<T>::infinity())) return kNowhere;
+  if (AllFinite(scores, count)) return kNowhere;
   const T* const found = std::find_if(
       scores, scores + count, [](T score) { return !std::isfinite(score); });
   return found - scores;

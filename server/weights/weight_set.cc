@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/all_finite.h"
 #include "proto/elements.h"
 #include "proto/error_text.h"
 #include "proto/field_error.h"
