@@ -16,7 +16,7 @@ constexpr size_t kSmallestBlock = size_t{64} << 10;
 // How long a worker looks for more work before it sleeps, letting others have
 // its processor meanwhile: about what it takes to wake it. The next step of a
 // computation, or the next request of somebody who waits for each answer, comes
-// within that time.
+// within that time. No more than half of the workers do so at once.
 constexpr std::chrono::microseconds kPatience(50);
 
 size_t RoundUp(size_t bytes) {
@@ -143,7 +143,8 @@ struct ComputePool::Job {
   }
 };
 
-ComputePool::ComputePool(int threads) {
+ComputePool::ComputePool(int threads)
+    : most_looking_(static_cast<size_t>((threads + 1) / 2)) {
   workers_.reserve(static_cast<size_t>(threads));
   try {
     for (int i = 0; i < threads; ++i) workers_.emplace_back([this] { Work(); });
@@ -179,6 +180,8 @@ void ComputePool::Submit(Computation computation,
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     Enqueue(*job);
+    // Those who look for work will find it.
+    if (!for_all && ready_.size() <= looking_) return;
   }
   if (for_all) {
     wake_.notify_all();
@@ -207,47 +210,60 @@ void ComputePool::Work() {
   Workspace workspace;
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    if (ready_.empty() && !stopping_) {
-      lock.unlock();
-      LookForWork();
-      lock.lock();
-    }
-    wake_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
+    WaitForWork(lock);
     if (ready_.empty()) return;
-
     std::shared_ptr<Job> job = ready_.front();
     job->node.splice(job->node.end(), ready_, ready_.begin());
     is_ready_.store(!ready_.empty(), std::memory_order_relaxed);
-    if (job->HasTask()) {
-      const Step& step = job->computation[job->step];
-      const int64_t task = job->next_task++;
-      ++job->running;
-      if (job->HasTask()) {
-        Enqueue(*job);  // at the back: other jobs come first
-        wake_.notify_one();
-      }
-      lock.unlock();
-      absl::Status result =
-          RunTask(step, task, workspace, job->cancellation.get());
-      lock.lock();
-      if (!result.ok()) Fail(*job, task, std::move(result));
-      --job->running;
-      if (job->running > 0 || job->HasTask()) continue;
-      if (job->status.ok()) job->StartNextStep();
-      if (job->HasTask()) {
-        Enqueue(*job);
-        wake_.notify_all();
-        continue;
-      }
-    }
+    if (!Advance(*job, lock, workspace)) continue;
 
-    lock.unlock();
+    if (lock.owns_lock()) lock.unlock();
     job->node.clear();  // it kept the job alive
     job->computation.clear();
     job->done(std::move(job->status));
     job.reset();  // what `done` holds must not end under the lock
     lock.lock();
   }
+}
+
+void ComputePool::WaitForWork(std::unique_lock<std::mutex>& lock) {
+  if (ready_.empty() && !stopping_ && looking_ < most_looking_) {
+    ++looking_;
+    lock.unlock();
+    LookForWork();
+    lock.lock();
+    --looking_;
+  }
+  wake_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
+}
+
+bool ComputePool::Advance(Job& job, std::unique_lock<std::mutex>& lock,
+                          Workspace& workspace) {
+  if (!job.HasTask()) return true;
+  const Step& step = job.computation[job.step];
+  const int64_t task = job.next_task++;
+  ++job.running;
+  if (job.HasTask()) {
+    Enqueue(job);  // at the back: other jobs come first
+    wake_.notify_one();
+  }
+  // A job that is one task is nobody else's from here on.
+  const bool alone = job.computation.size() == 1 && step.tasks == 1;
+  lock.unlock();
+  absl::Status result = RunTask(step, task, workspace, job.cancellation.get());
+  if (alone) {
+    job.status = std::move(result);
+    return true;
+  }
+  lock.lock();
+  if (!result.ok()) Fail(job, task, std::move(result));
+  --job.running;
+  if (job.running > 0 || job.HasTask()) return false;
+  if (job.status.ok()) job.StartNextStep();
+  if (!job.HasTask()) return true;
+  Enqueue(job);
+  wake_.notify_all();
+  return false;
 }
 
 void ComputePool::Enqueue(Job& job) {

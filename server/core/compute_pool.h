@@ -125,8 +125,14 @@ class ComputePool {
  private:
   struct Job;
   void Work();
-  void Enqueue(Job& job);  // with mutex_ held; the caller wakes workers
+  void WaitForWork(std::unique_lock<std::mutex>& lock);
   void LookForWork() const;
+  // Runs a task of a job that is not in ready_, if it has one. Returns whether
+  // the job is over; it is in ready_ again if not, or others run it. `lock` may
+  // be released on the way and stay so.
+  bool Advance(Job& job, std::unique_lock<std::mutex>& lock,
+               Workspace& workspace);
+  void Enqueue(Job& job);  // with mutex_ held; the caller wakes workers
   void Fail(Job& job, int64_t task, absl::Status error);
   void Join();
 
@@ -135,6 +141,8 @@ class ComputePool {
   std::list<std::shared_ptr<Job>>
       ready_;                          // has tasks to hand out; front is next
   std::atomic<bool> is_ready_{false};  // whether ready_ has any; a hint
+  const size_t most_looking_;
+  size_t looking_ = 0;  // workers that will see ready_ before they sleep
   bool stopping_ = false;
   std::vector<std::thread> workers_;
 };

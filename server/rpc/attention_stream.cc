@@ -61,43 +61,40 @@ class AttentionStream final
       const auto stream = weak.lock();
       if (stream != nullptr) stream->Drain();
     });
-    const std::lock_guard<std::mutex> lock(mutex_);
-    Advance();
+    Advance(std::unique_lock<std::mutex>(mutex_));
   }
 
   void OnReadDone(bool ok) override {
     const auto bytes = static_cast<int64_t>(received_.Length());
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (!ok || end_ != End::kOpen) {
-        reading_ = false;
-        if (end_ == End::kOpen) end_ = End::kHalfClosed;
-        return Advance();
-      }
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (ok && end_ == End::kOpen) {
       ++under_way_;
       under_way_bytes_ += bytes;
+      lock.unlock();
+      // Nobody reads into received_ before reading_ is false.
+      TakeMessage(bytes);
+      lock.lock();
+    } else if (end_ == End::kOpen) {
+      end_ = End::kHalfClosed;
     }
-    // Nobody reads into received_ before reading_ is false.
-    TakeMessage(bytes);
-    const std::lock_guard<std::mutex> lock(mutex_);
     reading_ = false;
-    Advance();
+    Advance(std::move(lock));
   }
 
   void OnWriteDone(bool ok) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     Over(*writing_);
     writing_ = nullptr;
     if (!ok) Break();
-    Advance();
+    Advance(std::move(lock));
   }
 
   void OnCancel() override {
     // Null after a refusal that had no memory for even that.
     if (held_.cancellation != nullptr) held_.cancellation->Cancel();
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     Break();
-    Advance();
+    Advance(std::move(lock));
   }
 
   void OnDone() override {
@@ -116,9 +113,9 @@ class AttentionStream final
   };
 
   void Drain() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     if (end_ == End::kOpen) end_ = End::kDraining;
-    Advance();
+    Advance(std::move(lock));
   }
 
   // REQUIRES: mutex_.
@@ -177,38 +174,58 @@ class AttentionStream final
   void Answer(const std::shared_ptr<Message>& message,
               const grpc::Status& status) {
     if (!status.ok()) message->answer = ErrorAnswer(message->id, status);
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     answers_.push_back(message);
-    Advance();
+    Advance(std::move(lock));
   }
 
-  // Starts whatever can be started: a read, a write, the end. gRPC runs no
-  // reaction of this stream inside of the calls that start something, so the
-  // lock may be held; it keeps the end from overtaking a read.
-  // REQUIRES: mutex_.
-  void Advance() {
+  // Starts whatever can be started: a read, a write, the end. `lock` is
+  // mutex_'s, which is free while gRPC starts something: it may send at once,
+  // and others have answers to leave here meanwhile.
+  void Advance(std::unique_lock<std::mutex> lock) {
     if (end_ == End::kBroken) {
       for (const auto& message : answers_) Over(*message);
       answers_.clear();
     }
+    ++starting_;
+    while (StartOne(lock)) {
+    }
+    --starting_;
+    if (!IsOver()) return;
+    finished_ = true;
+    lock.unlock();
+    call_->Finish(Ended());
+  }
+
+  // Whether there was a write or a read to start.
+  bool StartOne(std::unique_lock<std::mutex>& lock) {
     if (writing_ == nullptr && !answers_.empty()) {
-      writing_ = std::move(answers_.front());
+      const auto message = writing_ = std::move(answers_.front());
       answers_.pop_front();
       grpc::WriteOptions options;
       // The next answer follows at once: both can go out together.
       if (!answers_.empty()) options.set_buffer_hint();
-      StartWrite(&writing_->answer, options);
-    }
-    if (end_ == End::kOpen && !reading_ && HasRoom()) {
+      lock.unlock();
+      StartWrite(&message->answer, options);
+    } else if (end_ == End::kOpen && !reading_ && HasRoom()) {
       reading_ = true;
+      lock.unlock();
       StartRead(&received_);
+    } else {
+      return false;
     }
-    if (end_ == End::kOpen || under_way_ > 0 || finished_) return;
-    if (call_ == nullptr) return;  // refused before it started
+    lock.lock();
+    return true;
+  }
+
+  // Whether the time has come to end the stream. REQUIRES: mutex_.
+  bool IsOver() const {
+    if (end_ == End::kOpen || under_way_ > 0 || finished_) return false;
+    if (call_ == nullptr) return false;  // refused before it started
+    // The end must not overtake what somebody is about to start.
+    if (starting_ > 0) return false;
     // While draining a read may be left that the client never ends.
-    if (reading_ && end_ != End::kDraining) return;
-    finished_ = true;
-    call_->Finish(Ended());
+    return !reading_ || end_ == End::kDraining;
   }
 
   // REQUIRES: mutex_.
@@ -249,6 +266,7 @@ class AttentionStream final
   End end_ = End::kOpen;
   bool reading_ = false;
   bool finished_ = false;
+  int starting_ = 0;             // threads that are in Advance
   int64_t under_way_ = 0;        // messages read and not yet written or dropped
   int64_t under_way_bytes_ = 0;  // of those messages
   std::deque<std::shared_ptr<Message>> answers_;
