@@ -159,8 +159,8 @@ struct PanelProjection {
     int64_t first;   // of the panel
     int64_t count;
 
-    T* Row(const Tensor4<T>& output, const Panel& panel, int64_t row) const {
-      return output.Row(panel.batch, head, panel.first_row + row) + column;
+    T* Row(const Tensor4<T>& result, const Panel& panel, int64_t row) const {
+      return result.Row(panel.batch, head, panel.first_row + row) + column;
     }
   };
 
