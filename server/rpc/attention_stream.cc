@@ -193,8 +193,9 @@ class AttentionStream final
     --starting_;
     if (!IsOver()) return;
     finished_ = true;
+    const absl::Status ended = Ended();
     lock.unlock();
-    call_->Finish(Ended());
+    call_->Finish(ended);
   }
 
   // Whether there was a write or a read to start.
@@ -238,6 +239,7 @@ class AttentionStream final
            backend_.limits.max_bytes_in_flight / 2;
   }
 
+  // REQUIRES: mutex_.
   absl::Status Ended() const {
     switch (end_) {
       case End::kDraining:
