@@ -1,4 +1,5 @@
 // attention-server: wires the parts together.
+#include <grpc/grpc.h>
 #include <spdlog/spdlog.h>
 
 #include <chrono>
@@ -77,6 +78,9 @@ int Main(int argc, char** argv) {
   absl::StatusOr<BlasReport> blas = CheckBlas(argv);
   if (!blas.ok()) return Fail(blas.status());
   const StopSignals signals;
+  // A use of gRPC that does not end: when the last one does, gRPC 1.51 waits up
+  // to 10 s for a poller of its own, though every call has been answered.
+  grpc_init();
   StartLogging(line.config->log_level);
   const int code = Serve(signals, *line.config, *blas);
   StopLogging();
