@@ -191,10 +191,9 @@ class Splitter {
         [&](int, int64_t data_end) {
           // The last one wins, also if it is empty.
           data.pieces.clear();
-          data.size = data_end - cursor_.position();
-          cursor_.Take(data.size, [&](absl::string_view bytes) {
-            data.pieces.push_back(bytes);
-          });
+          data.size = 0;
+          cursor_.Take(data_end - cursor_.position(),
+                       [&](absl::string_view bytes) { data.Append(bytes); });
           return true;
         });
   }
@@ -232,19 +231,29 @@ absl::Status Parsed(bool ok, const google::protobuf::Message& message) {
 
 }  // namespace
 
+void ScatteredBytes::Append(absl::string_view piece) {
+  pieces.push_back({size, piece});
+  size += static_cast<int64_t>(piece.size());
+}
+
 void ScatteredBytes::Copy(int64_t first, int64_t count, char* out) const {
-  for (const absl::string_view piece : pieces) {
-    if (count == 0) return;
-    const auto piece_size = static_cast<int64_t>(piece.size());
-    if (first < piece_size) {
-      const int64_t run = std::min(count, piece_size - first);
-      std::memcpy(out, piece.data() + first, static_cast<size_t>(run));
-      out += run;
-      count -= run;
-      first = 0;
-    } else {
-      first -= piece_size;
-    }
+  if (count == 0) return;
+  // The last piece that starts at `first` or before it.
+  const auto* piece =
+      std::upper_bound(pieces.begin(), pieces.end(), first,
+                       [](int64_t byte, const Piece& candidate) {
+                         return byte < candidate.first;
+                       });
+  --piece;
+  while (count > 0) {
+    const absl::string_view from =
+        piece->bytes.substr(static_cast<size_t>(first - piece->first));
+    const int64_t run = std::min(count, static_cast<int64_t>(from.size()));
+    std::memcpy(out, from.data(), static_cast<size_t>(run));
+    out += run;
+    first += run;
+    count -= run;
+    ++piece;
   }
 }
 

@@ -29,10 +29,17 @@ struct PerTensor {
 
 // Bytes that lie in pieces, one after the other.
 struct ScatteredBytes {
-  absl::InlinedVector<absl::string_view, 1> pieces;
+  struct Piece {
+    int64_t first = 0;  // byte of all
+    absl::string_view bytes;
+  };
+  absl::InlinedVector<Piece, 1> pieces;
   int64_t size = 0;  // of all pieces
 
-  // Copies bytes [first, first + count) to `out`. REQUIRES: they exist.
+  void Append(absl::string_view piece);
+
+  // Copies bytes [first, first + count) to `out`, in a time that depends on the
+  // pieces between them, and hardly on those before. REQUIRES: they exist.
   void Copy(int64_t first, int64_t count, char* out) const;
 };
 

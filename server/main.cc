@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/synchronization/mutex.h"
 #include "server/blas_check.h"
 #include "server/config.h"
 #include "server/logging.h"
@@ -81,6 +82,9 @@ int Main(int argc, char** argv) {
   // A use of gRPC that does not end: when the last one does, gRPC 1.51 waits up
   // to 10 s for a poller of its own, though every call has been answered.
   grpc_init();
+  // Debian's absl is one with assertions: without this, each lock and unlock
+  // inside gRPC records a stack trace to look for a cycle of locks.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   StartLogging(line.config->log_level);
   const int code = Serve(signals, *line.config, *blas);
   StopLogging();

@@ -126,8 +126,8 @@ TEST(SplitRequest, DataIsLeftWhereItIs) {
   PerTensor<ScatteredBytes> data;
   ASSERT_TRUE(SplitRequest(Slices(bytes, {start + 4}), message, data).ok());
   ASSERT_EQ(data.query.pieces.size(), 2U);
-  EXPECT_EQ(data.query.pieces[0].data(), bytes.data() + start);
-  EXPECT_EQ(data.query.pieces[1].data(), bytes.data() + start + 4);
+  EXPECT_EQ(data.query.pieces[0].bytes.data(), bytes.data() + start);
+  EXPECT_EQ(data.query.pieces[1].bytes.data(), bytes.data() + start + 4);
   EXPECT_EQ(data.query.size, 11);
   EXPECT_TRUE(message.query().data().empty());
   EXPECT_EQ(message.query().shape(0), 11);
@@ -135,8 +135,7 @@ TEST(SplitRequest, DataIsLeftWhereItIs) {
 
 TEST(SplitRequest, AnyPartCanBeCopied) {
   ScatteredBytes scattered;
-  scattered.pieces = {"abc", "", "d", "efgh"};
-  scattered.size = 8;
+  for (const char* piece : {"abc", "", "d", "efgh"}) scattered.Append(piece);
   for (int64_t first = 0; first <= 8; ++first) {
     for (int64_t count = 0; count <= 8 - first; ++count) {
       std::string copy(static_cast<size_t>(count), '?');

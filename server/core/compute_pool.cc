@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "server/core/brief_lock.h"
+
 namespace attention::core {
 namespace {
 
@@ -178,7 +180,7 @@ void ComputePool::Submit(Computation computation,
   // one wake-up after the other.
   const bool for_all = job->HasTask() && job->computation[job->step].tasks > 1;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto lock = BriefLock(mutex_);
     Enqueue(*job);
     // Those who look for work will find it.
     if (!for_all && ready_.size() <= looking_) return;
@@ -222,7 +224,7 @@ void ComputePool::Work() {
     job->computation.clear();
     job->done(std::move(job->status));
     job.reset();  // what `done` holds must not end under the lock
-    lock.lock();
+    lock = BriefLock(mutex_);
   }
 }
 
@@ -231,7 +233,7 @@ void ComputePool::WaitForWork(std::unique_lock<std::mutex>& lock) {
     ++looking_;
     lock.unlock();
     LookForWork();
-    lock.lock();
+    lock = BriefLock(mutex_);
     --looking_;
   }
   wake_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
@@ -255,7 +257,7 @@ bool ComputePool::Advance(Job& job, std::unique_lock<std::mutex>& lock,
     job.status = std::move(result);
     return true;
   }
-  lock.lock();
+  lock = BriefLock(mutex_);
   if (!result.ok()) Fail(job, task, std::move(result));
   --job.running;
   if (job.running > 0 || job.HasTask()) return false;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/all_finite.h"
 #include "proto/field_error.h"
 #include "server/core/blas.h"
 #include "server/core/softmax.h"
@@ -73,13 +74,15 @@ struct PanelProjection {
     if (output.shape[kHead] == 1) {
       T* const product =
           output.Row(panel.batch, 0, panel.first_row) + panel.first_column;
-      return Multiply(panel, product, output.stride[kRow]);
+      Multiply(panel, product, output.stride[kRow]);
+      return CheckFinite(panel, product, output.stride[kRow]);
     }
     // Heads lie apart, where OpenBLAS cannot put them.
     T* const product = workspace.Allocate<T>(panel.rows * panel.columns);
-    absl::Status status = Multiply(panel, product, panel.columns);
-    if (status.ok()) SplitHeads(panel, product);
-    return status;
+    Multiply(panel, product, panel.columns);
+    return SplitHeads(panel, product)
+               ? absl::OkStatus()
+               : CheckFinite(panel, product, panel.columns);
   }
 
  private:
@@ -93,7 +96,7 @@ struct PanelProjection {
   }
   bool in_out() const { return projection.layout == Layout::kInOut; }
 
-  absl::Status Multiply(const Panel& panel, T* product, int64_t stride) const {
+  void Multiply(const Panel& panel, T* product, int64_t stride) const {
     const T* const bias = projection.bias;
     for (int64_t row = 0; bias != nullptr && row < panel.rows; ++row) {
       std::copy_n(bias + panel.first_column, panel.columns,
@@ -104,6 +107,10 @@ struct PanelProjection {
          input.Row(panel.batch, 0, panel.first_row), input.stride[kRow],
          Weights(panel), weight_stride(), bias != nullptr ? T{1} : T{0},
          product, stride);
+  }
+
+  absl::Status CheckFinite(const Panel& panel, const T* product,
+                           int64_t stride) const {
     for (int64_t row = 0; row < panel.rows; ++row) {
       const int64_t bad = FirstNonFinite(product + row * stride, panel.columns);
       if (bad != kNowhere) return Overflow(panel, row, bad);
@@ -175,13 +182,18 @@ struct PanelProjection {
     }
   }
 
-  void SplitHeads(const Panel& panel, const T* product) const {
+  // Whether all of `product`, which it puts into the heads, is finite.
+  bool SplitHeads(const Panel& panel, const T* product) const {
+    bool finite = true;
     ForEachHead(panel, [&](const Part& part) {
       for (int64_t row = 0; row < panel.rows; ++row) {
-        std::copy_n(product + row * panel.columns + part.first, part.count,
-                    part.Row(output, panel, row));
+        const T* const from = product + row * panel.columns + part.first;
+        T* const to = part.Row(output, panel, row);
+        std::copy_n(from, part.count, to);
+        finite &= AllFinite(to, part.count);
       }
     });
+    return finite;
   }
 
   absl::Status Overflow(const Panel& panel, int64_t row, int64_t column) const {

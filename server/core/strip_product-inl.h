@@ -215,6 +215,10 @@ HWY_INLINE void TransposeBlock(const double* const* from, double* const* to) {
 }
 #endif
 
+// Columns that are transposed for all rows before the next ones, so that their
+// part of the strip, 16 KiB where vectors are widest, stays in the first cache.
+constexpr int64_t kColumnsAtOnce = 128;
+
 // strip[c * width + r] = rows[r][c].
 template <typename T>
 void Pack(const T* const* rows, int64_t columns, T* strip) {
@@ -222,14 +226,17 @@ void Pack(const T* const* rows, int64_t columns, T* strip) {
   const int64_t whole = columns / kBlock<T> * kBlock<T>;
   const T* from[kBlock<T>];
   T* to[kBlock<T>];
-  for (int64_t r = 0; r < width; r += kBlock<T>) {
-    for (int64_t c = 0; c < whole; c += kBlock<T>) {
-      HWY_UNROLL(4)
-      for (int64_t i = 0; i < kBlock<T>; ++i) {
-        from[i] = rows[r + i] + c;
-        to[i] = strip + (c + i) * width + r;
+  for (int64_t start = 0; start < whole; start += kColumnsAtOnce) {
+    const int64_t end = std::min(start + kColumnsAtOnce, whole);
+    for (int64_t r = 0; r < width; r += kBlock<T>) {
+      for (int64_t c = start; c < end; c += kBlock<T>) {
+        HWY_UNROLL(4)
+        for (int64_t i = 0; i < kBlock<T>; ++i) {
+          from[i] = rows[r + i] + c;
+          to[i] = strip + (c + i) * width + r;
+        }
+        TransposeBlock(from, to);
       }
-      TransposeBlock(from, to);
     }
   }
   for (int64_t c = whole; c < columns; ++c) {
@@ -245,14 +252,17 @@ void Unpack(const T* strip, int64_t columns, int64_t count, T* const* rows) {
   const int64_t whole_columns = columns / kBlock<T> * kBlock<T>;
   const T* from[kBlock<T>];
   T* to[kBlock<T>];
-  for (int64_t r = 0; r < whole_rows; r += kBlock<T>) {
-    for (int64_t c = 0; c < whole_columns; c += kBlock<T>) {
-      HWY_UNROLL(4)
-      for (int64_t i = 0; i < kBlock<T>; ++i) {
-        from[i] = strip + (c + i) * width + r;
-        to[i] = rows[r + i] + c;
+  for (int64_t start = 0; start < whole_columns; start += kColumnsAtOnce) {
+    const int64_t end = std::min(start + kColumnsAtOnce, whole_columns);
+    for (int64_t r = 0; r < whole_rows; r += kBlock<T>) {
+      for (int64_t c = start; c < end; c += kBlock<T>) {
+        HWY_UNROLL(4)
+        for (int64_t i = 0; i < kBlock<T>; ++i) {
+          from[i] = strip + (c + i) * width + r;
+          to[i] = rows[r + i] + c;
+        }
+        TransposeBlock(from, to);
       }
-      TransposeBlock(from, to);
     }
   }
   for (int64_t r = 0; r < count; ++r) {

@@ -3,13 +3,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/core/brief_lock.h"
 #include "server/core/cost.h"
 #include "server/rpc/status.h"
 
 namespace attention::rpc {
 
 void Admission::Ticket::Release() {
-  const std::lock_guard<std::mutex> lock(admission_.mutex_);
+  const auto lock = core::BriefLock(admission_.mutex_);
   if (!std::exchange(entered_, false)) return;
   admission_.bytes_ -= bytes_;
   if (!answered_) --admission_.requests_;
@@ -17,17 +18,17 @@ void Admission::Ticket::Release() {
 }
 
 absl::Status Admission::Ticket::Take(int64_t bytes) {
-  const std::lock_guard<std::mutex> lock(admission_.mutex_);
+  const auto lock = core::BriefLock(admission_.mutex_);
   return admission_.TakeLocked(*this, bytes);
 }
 
 void Admission::Ticket::Answered() {
-  const std::lock_guard<std::mutex> lock(admission_.mutex_);
+  const auto lock = core::BriefLock(admission_.mutex_);
   if (!std::exchange(answered_, true)) --admission_.requests_;
 }
 
 absl::Status Admission::Enter(int64_t bytes, Ticket& ticket) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto lock = core::BriefLock(mutex_);
   if (draining_) {
     return WithReason(absl::UnavailableError("the server is draining"),
                       "DRAINING");
@@ -82,7 +83,7 @@ absl::Status Admission::TakeLocked(Ticket& ticket, int64_t bytes) {
 void Admission::Drain() {
   std::list<std::function<void()>> listeners;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto lock = core::BriefLock(mutex_);
     draining_ = true;
     listeners = drain_listeners_;
   }
@@ -94,7 +95,7 @@ Admission::DrainWatch Admission::OnDrain(
   DrainWatch watch;
   bool now = false;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto lock = core::BriefLock(mutex_);
     watch.listener_ = drain_listeners_.insert(drain_listeners_.end(), listener);
     watch.admission_ = this;
     now = draining_;
@@ -117,17 +118,12 @@ Admission::DrainWatch& Admission::DrainWatch::operator=(
 }
 
 int32_t Admission::requests() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto lock = core::BriefLock(mutex_);
   return requests_;
 }
 
-int64_t Admission::bytes() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return bytes_;
-}
-
 bool Admission::idle() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto lock = core::BriefLock(mutex_);
   return tickets_ == 0;
 }
 

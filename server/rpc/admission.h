@@ -2,6 +2,7 @@
 #ifndef SERVER_RPC_ADMISSION_H_
 #define SERVER_RPC_ADMISSION_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -88,7 +89,7 @@ class Admission {
   // Requests that are not answered yet.
   int32_t requests() const;
   // Bytes held for all requests.
-  int64_t bytes() const;
+  int64_t bytes() const { return bytes_; }
 
   // Whether no ticket is left.
   bool idle() const;
@@ -103,7 +104,8 @@ class Admission {
   std::list<std::function<void()>> drain_listeners_;
   int32_t requests_ = 0;
   int32_t tickets_ = 0;
-  int64_t bytes_ = 0;
+  // Written under mutex_, read without: a stream asks for each message.
+  std::atomic<int64_t> bytes_{0};
 };
 
 }  // namespace attention::rpc

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.pb.h"
+#include "server/core/brief_lock.h"
 #include "server/core/cost.h"
 #include "server/rpc/compute_handler.h"
 #include "server/rpc/compute_reply.h"
@@ -61,19 +62,19 @@ class AttentionStream final
       const auto stream = weak.lock();
       if (stream != nullptr) stream->Drain();
     });
-    Advance(std::unique_lock<std::mutex>(mutex_));
+    Advance(core::BriefLock(mutex_));
   }
 
   void OnReadDone(bool ok) override {
     const auto bytes = static_cast<int64_t>(received_.Length());
-    std::unique_lock<std::mutex> lock(mutex_);
+    auto lock = core::BriefLock(mutex_);
     if (ok && end_ == End::kOpen) {
       ++under_way_;
       under_way_bytes_ += bytes;
       lock.unlock();
       // Nobody reads into received_ before reading_ is false.
       TakeMessage(bytes);
-      lock.lock();
+      lock = core::BriefLock(mutex_);
     } else if (end_ == End::kOpen) {
       end_ = End::kHalfClosed;
     }
@@ -82,7 +83,7 @@ class AttentionStream final
   }
 
   void OnWriteDone(bool ok) override {
-    std::unique_lock<std::mutex> lock(mutex_);
+    auto lock = core::BriefLock(mutex_);
     Over(*writing_);
     writing_ = nullptr;
     if (!ok) Break();
@@ -92,7 +93,7 @@ class AttentionStream final
   void OnCancel() override {
     // Null after a refusal that had no memory for even that.
     if (held_.cancellation != nullptr) held_.cancellation->Cancel();
-    std::unique_lock<std::mutex> lock(mutex_);
+    auto lock = core::BriefLock(mutex_);
     Break();
     Advance(std::move(lock));
   }
@@ -113,7 +114,7 @@ class AttentionStream final
   };
 
   void Drain() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    auto lock = core::BriefLock(mutex_);
     if (end_ == End::kOpen) end_ = End::kDraining;
     Advance(std::move(lock));
   }
@@ -174,7 +175,7 @@ class AttentionStream final
   void Answer(const std::shared_ptr<Message>& message,
               const grpc::Status& status) {
     if (!status.ok()) message->answer = ErrorAnswer(message->id, status);
-    std::unique_lock<std::mutex> lock(mutex_);
+    auto lock = core::BriefLock(mutex_);
     answers_.push_back(message);
     Advance(std::move(lock));
   }
@@ -215,7 +216,7 @@ class AttentionStream final
     } else {
       return false;
     }
-    lock.lock();
+    lock = core::BriefLock(mutex_);
     return true;
   }
 

@@ -14,6 +14,10 @@ using core::Workspace;
 // cancellation.
 constexpr int64_t kDecodeElements = int64_t{1} << 18;
 
+// Elements that are checked right after they were gathered, while they lie in
+// the cache next to the processor.
+constexpr int64_t kGatherElements = 4096;
+
 // The data of elements [first, last) of `tensor`.
 void GatherElements(const Gather& gather, const TensorView& tensor,
                     int64_t first, int64_t last) {
@@ -57,14 +61,20 @@ Input<T> DecodeFloats(const TensorView& tensor, Gather gather,
   input.step.tasks = (tensor.size() + kDecodeElements - 1) / kDecodeElements;
   input.step.run = [&tensor, gather, accept, part = std::move(part), out](
                        int64_t task, Workspace&) {
-    const int64_t first = task * kDecodeElements;
-    const int64_t last = std::min(first + kDecodeElements, tensor.size());
-    GatherElements(gather, tensor, first, last);
-    return ForEachRun(part, first, last, [&](int64_t start, int64_t count) {
+    const auto read = [&](int64_t start, int64_t count) {
       return out == nullptr
                  ? tensor.template Check<T>(start, count, accept)
                  : tensor.template Read<T>(start, count, accept, out + start);
-    });
+    };
+    const int64_t end = std::min((task + 1) * kDecodeElements, tensor.size());
+    absl::Status status;
+    for (int64_t first = task * kDecodeElements; first < end && status.ok();
+         first += kGatherElements) {
+      const int64_t last = std::min(first + kGatherElements, end);
+      GatherElements(gather, tensor, first, last);
+      status = ForEachRun(part, first, last, read);
+    }
+    return status;
   };
   return input;
 }
