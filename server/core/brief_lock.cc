@@ -3,9 +3,8 @@
 namespace attention::core {
 namespace {
 
-// Looks, and what lies between two: together about a microsecond.
-constexpr int kLooks = 60;
-constexpr int kPausesBetween = 8;
+// Each takes a pause of the processor, which is 10 to 50 ns.
+constexpr int kLooks = 120;
 
 // Tells the processor that this thread only waits.
 void Pause() {
@@ -21,7 +20,7 @@ void Pause() {
 std::unique_lock<std::mutex> BriefLock(std::mutex& mutex) {
   std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
   for (int look = 0; !lock.owns_lock() && look < kLooks; ++look) {
-    for (int i = 0; i < kPausesBetween; ++i) Pause();
+    Pause();
     static_cast<void>(lock.try_lock());
   }
   if (!lock.owns_lock()) lock.lock();

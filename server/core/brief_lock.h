@@ -6,8 +6,8 @@
 
 namespace attention::core {
 
-// Locks `mutex`. If it is not free, looks again for about a microsecond before
-// it sleeps: to fall asleep and be woken takes several, and costs the one who
+// Locks `mutex`. If it is not free, looks again for a few microseconds before
+// it sleeps: to fall asleep and be woken takes longer, and costs the one who
 // unlocks a system call. For sections that are over long before that.
 std::unique_lock<std::mutex> BriefLock(std::mutex& mutex);
 
