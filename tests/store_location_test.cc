@@ -107,7 +107,7 @@ TEST(StoreLocation, OnlyTheFoldersOfTheDefaultAreMade) {
   const absl::Status missing = OpenStore({folder / "c/w.db"}).status();
   EXPECT_EQ(missing.message(), "--store sqlite:" + (folder / "c/w.db") +
                                    ": the folder " + (folder / "c") +
-                                   " does not exist");
+                                   " does not exist; make it first");
 }
 
 TEST(StoreLocation, FolderThatCannotBeMadeIsNamed) {

@@ -36,7 +36,8 @@ absl::StatusOr<std::unique_ptr<FileLock>> FileLock::Acquire(
     const int error = errno;
     return absl::UnavailableError(
         error == EWOULDBLOCK
-            ? absl::StrCat("another server", HolderIn(file), " holds ", path)
+            ? absl::StrCat("another server", HolderIn(file), " holds ", path,
+                           "; expected it stopped, or another file")
             : absl::StrCat("cannot lock ", path, ": ", std::strerror(error)));
   }
   // For the message above only: a disk too full for it locks all the same.

@@ -36,8 +36,8 @@ absl::Status CheckPlace(const std::string& path) {
   const std::filesystem::path folder =
       std::filesystem::absolute(path, error).parent_path();
   if (std::filesystem::is_directory(folder, error)) return absl::OkStatus();
-  return absl::UnavailableError(
-      absl::StrCat("the folder ", folder.string(), " does not exist"));
+  return absl::UnavailableError(absl::StrCat("the folder ", folder.string(),
+                                             " does not exist; make it first"));
 }
 
 absl::Status UseWriteAheadLog(SqliteDatabase& database) {

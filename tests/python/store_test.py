@@ -128,14 +128,15 @@ class StoreTest(unittest.TestCase):
             self.assertEqual(
                 self.refused("--store", self.store),
                 f"attention-server: --store {self.store}: another server "
-                f"(process {process.pid}) holds {self.path}.lock\n")
+                f"(process {process.pid}) holds {self.path}.lock; expected it "
+                "stopped, or another file\n")
 
     def test_what_cannot_be_a_store_is_refused(self):
         nowhere = self.folder / "no such folder" / "weights.db"
         self.assertEqual(
             self.refused("--store", f"sqlite:{nowhere}"),
             f"attention-server: --store sqlite:{nowhere}: the folder "
-            f"{nowhere.parent} does not exist\n")
+            f"{nowhere.parent} does not exist; make it first\n")
         self.path.write_text("no database " * 100)
         self.assertEqual(
             self.refused("--store", self.store),
