@@ -89,7 +89,7 @@ class Bench:
         port = self._directory / "attention.port"
         self.attention_server = Server(
             [self._build / "server" / "attention-server",
-             "--listen", "127.0.0.1:0", "--port-file", port,
+             "--listen", "127.0.0.1:0", "--port-file", port, "--store", "memory",
              "--max-message-bytes", MESSAGE_BYTES,
              "--max-result-bytes", MESSAGE_BYTES],
             self._directory / "attention-server.log", port, stdout=subprocess.DEVNULL)

@@ -21,16 +21,18 @@ wait_for_port() {
 
 # ./run demo
 #
-# Starts a server on a free loopback port, replays the chapter through the
-# attention command line, checks every number, draws the attention weights, and
-# stops the server. Ends non-zero if a number is off.
+# Starts a server on a free loopback port, with its embedded store in a temporary
+# folder, replays the chapter through the attention command line, checks every
+# number, draws the attention weights, and stops the server. Ends non-zero if a
+# number is off.
 command_demo() {
   local scratch server status=0
   require_packages build
   build_targets attention-server attention
   scratch=$(mktemp -d)
   "$(built server/attention-server)" --listen 127.0.0.1:0 \
-    --port-file "$scratch/port" > "$scratch/log" 2>&1 &
+    --port-file "$scratch/port" --store "sqlite:$scratch/weights.db" \
+    > "$scratch/log" 2>&1 &
   server=$!
   # shellcheck disable=SC2064 # the values of now
   trap "kill -TERM $server 2> /dev/null || true; rm -rf '$scratch'" EXIT

@@ -86,6 +86,7 @@ class Flags {
   }
 
   void AddServing() {
+    config_.store = DefaultStore();
     Add("listen", config_.listen,
         "HOST:PORT to listen on; port 0 picks a free one")
         ->type_name("HOST:PORT");
@@ -97,6 +98,11 @@ class Flags {
         "Write the port to this file once it is open, remove the file at the "
         "end")
         ->type_name("FILE");
+    Add("store", config_.store,
+        "Where weight sets are kept: sqlite:PATH, a file that one server at a "
+        "time may use, or memory, which ends with the process. The default is "
+        "in $XDG_STATE_HOME or ~/.local/state; only its folders are made")
+        ->type_name("STORE");
     Add("threads", config_.threads,
         "Threads that compute; 0 = the CPUs this process may use, by affinity "
         "and cgroup quota")
@@ -180,6 +186,9 @@ absl::Status CheckTogether(Config& config) {
         "nor authentication. Listen on loopback behind a proxy that has both, "
         "or say --insecure"));
   }
+  absl::StatusOr<StoreLocation> store = ParseStoreLocation(config.store);
+  if (!store.ok()) return store.status();
+  config.store_location = *std::move(store);
   const rpc::Limits& limits = config.limits;
   if (limits.max_bytes_in_flight < limits.max_message_bytes) {
     return absl::InvalidArgumentError(

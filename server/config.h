@@ -7,6 +7,7 @@
 
 #include "server/listen_address.h"
 #include "server/rpc/limits.h"
+#include "server/store_location.h"
 
 namespace attention::server {
 
@@ -14,13 +15,16 @@ struct Config {
   std::string listen = "127.0.0.1:50051";
   bool insecure = false;
   std::string port_file;
-  int threads = 0;  // 0: as many as this process may use
+  std::string store;  // the command line's default is DefaultStore()
+  int threads = 0;    // 0: as many as this process may use
   rpc::Limits limits;
   double shutdown_grace_seconds = 10;
   std::string log_level = "info";
 
   // `listen` in parts.
   ListenAddress address;
+  // `store` in parts.
+  StoreLocation store_location;
 };
 
 // A config to run with, or something to print and an exit code.

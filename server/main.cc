@@ -66,6 +66,7 @@ int Serve(const StopSignals& signals, const Config& config,
   spdlog::info("attention-server {} listens on {}:{} ({} threads, {})",
                kVersion, config.address.host, (*server)->port(),
                (*server)->compute_threads(), blas.config);
+  spdlog::info("weight sets are kept in {}", config.store);
   ServeUntilStopped(signals, config, **server);
   return 0;
 }

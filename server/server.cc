@@ -4,6 +4,7 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,7 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/weights/store.h"
+#include "server/store_location.h"
 
 namespace attention::server {
 namespace {
@@ -52,9 +53,19 @@ void RefuseCompression(grpc::ServerBuilder& builder) {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const Config& config, const rpc::ServerFacts& facts) {
+  absl::StatusOr<std::unique_ptr<weights::Store>> store =
+      OpenStore(config.store_location);
+  if (!store.ok()) return store.status();
   absl::StatusOr<std::unique_ptr<weights::Catalog>> catalog =
-      weights::Catalog::Open(weights::NewMemoryStore());
-  if (!catalog.ok()) return catalog.status();
+      weights::Catalog::Open(*std::move(store));
+  if (!catalog.ok()) {
+    return absl::Status(catalog.status().code(),
+                        absl::StrCat("--store ", config.store, ": ",
+                                     catalog.status().message()));
+  }
+  for (const std::string& damaged : (*catalog)->damaged()) {
+    spdlog::warn("damaged in the weight store, and not served: {}", damaged);
+  }
   std::unique_ptr<Server> server(
       new Server(config, facts, *std::move(catalog)));
   absl::Status status = server->Listen(config);

@@ -22,9 +22,10 @@ namespace attention::server {
 // until Stop. Start and Stop are for one thread.
 class Server {
  public:
-  // Starts threads and opens the port. ALREADY_EXISTS if another process
-  // listens there; INVALID_ARGUMENT or UNAVAILABLE for an address that is none
-  // of this machine's.
+  // Loads the store, starts threads and opens the port; logs what is damaged in
+  // the store. Errors are OpenStore's and Catalog::Open's; ALREADY_EXISTS if
+  // another process listens there; INVALID_ARGUMENT or UNAVAILABLE for an
+  // address that is none of this machine's.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const Config& config, const rpc::ServerFacts& facts);
 

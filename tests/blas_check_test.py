@@ -38,8 +38,8 @@ def blas_of_server_with(fault):
 def refusal_of_server_with(fault):
     with with_fault(fault):
         done = subprocess.run(
-            [SERVER, "--listen", "127.0.0.1:0"], capture_output=True, text=True,
-            timeout=server_process.PATIENCE)
+            [SERVER, "--listen", "127.0.0.1:0", "--store", "memory"],
+            capture_output=True, text=True, timeout=server_process.PATIENCE)
     return done.returncode, done.stderr
 
 

@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "server/weights/catalog.h"
 #include "tests/catalogs.h"
+#include "tests/sqlite_stores.h"
 
 namespace attention::weights {
 namespace {
@@ -36,9 +37,26 @@ std::vector<std::string> Seen(const Catalog& catalog) {
   return seen;
 }
 
-TEST(CatalogStore, ReopenedCatalogServesTheSame) {
-  SharedStore store;
-  std::unique_ptr<Catalog> catalog = OpenCatalog(store.Connect());
+// A store of each kind, which the catalogs over it share.
+class CatalogOnEachStore : public ::testing::TestWithParam<const char*> {
+ protected:
+  std::unique_ptr<Store> NewStore() const {
+    if (GetParam() == std::string("Memory")) return NewMemoryStore();
+    return OpenStoreAt(folder_ / "weights.db");
+  }
+
+  const ScratchFolder folder_;
+  SharedStore store_{NewStore()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Each, CatalogOnEachStore,
+                         ::testing::Values("Memory", "Sqlite"),
+                         [](const auto& kind) {
+                           return std::string(kind.param);
+                         });
+
+TEST_P(CatalogOnEachStore, ReopenedCatalogServesTheSame) {
+  std::unique_ptr<Catalog> catalog = OpenCatalog(store_.Connect());
   SetRequest request = RequestFor("a", 1);
   request.idempotency_key = "key";
   Append(*catalog, request);
@@ -53,7 +71,7 @@ TEST(CatalogStore, ReopenedCatalogServesTheSame) {
   const std::vector<std::string> before = Seen(*catalog);
   EXPECT_THAT(before, SizeIs(2));
 
-  catalog = OpenCatalog(store.Connect());
+  catalog = OpenCatalog(store_.Connect());
   EXPECT_EQ(Seen(*catalog), before);
   EXPECT_EQ(NumberOf(*catalog, "a", "x"), 1);
   EXPECT_EQ(Append(*catalog, std::move(request)), 1) << "the key is remembered";
@@ -61,15 +79,14 @@ TEST(CatalogStore, ReopenedCatalogServesTheSame) {
   EXPECT_EQ(Append(*catalog, "gone"), 2) << "and those of deleted sets";
 }
 
-TEST(CatalogStore, FailingStoreLeavesNothingBehind) {
-  SharedStore store;
-  const std::unique_ptr<Catalog> catalog = OpenCatalog(store.Connect());
+TEST_P(CatalogOnEachStore, FailingStoreLeavesNothingBehind) {
+  const std::unique_ptr<Catalog> catalog = OpenCatalog(store_.Connect());
   Append(*catalog, "a", 1);
   ASSERT_TRUE(catalog->SetLabel("a", "x", 1, {}).ok());
   const std::vector<std::string> before = Seen(*catalog);
 
   const absl::Status failure = absl::UnavailableError("disk on fire");
-  store.FailWrites(failure);
+  store_.FailWrites(failure);
   SetRequest labelled = RequestFor("a", 2);
   labelled.labels = {"x", "z"};
   EXPECT_EQ(catalog->Set(std::move(labelled)).status(), failure);
@@ -80,25 +97,23 @@ TEST(CatalogStore, FailingStoreLeavesNothingBehind) {
   EXPECT_EQ(Seen(*catalog), before);
   EXPECT_EQ(catalog->Find("b", Latest{}).status().code(), Code::kNotFound);
 
-  store.FailWrites(absl::OkStatus());
+  store_.FailWrites(absl::OkStatus());
   EXPECT_EQ(Append(*catalog, "a", 2), 2) << "no number was lost";
   EXPECT_EQ(Append(*catalog, "b", 2), 1);
 }
 
-TEST(CatalogStore, WritesOfAnotherCatalogAreSeenAfterRefresh) {
-  SharedStore store;
-  const std::unique_ptr<Catalog> mine = OpenCatalog(store.Connect());
-  const std::unique_ptr<Catalog> other = OpenCatalog(store.Connect());
+TEST_P(CatalogOnEachStore, WritesOfAnotherCatalogAreSeenAfterRefresh) {
+  const std::unique_ptr<Catalog> mine = OpenCatalog(store_.Connect());
+  const std::unique_ptr<Catalog> other = OpenCatalog(store_.Connect());
   Append(*other, "a", 1);
   EXPECT_THAT(Seen(*mine), IsEmpty());
   ASSERT_TRUE(mine->Refresh().ok());
   EXPECT_EQ(Seen(*mine), Seen(*other));
 }
 
-TEST(CatalogStore, WriteAfterAnotherCatalogsIsCheckedAnew) {
-  SharedStore store;
-  const std::unique_ptr<Catalog> mine = OpenCatalog(store.Connect());
-  const std::unique_ptr<Catalog> other = OpenCatalog(store.Connect());
+TEST_P(CatalogOnEachStore, WriteAfterAnotherCatalogsIsCheckedAnew) {
+  const std::unique_ptr<Catalog> mine = OpenCatalog(store_.Connect());
+  const std::unique_ptr<Catalog> other = OpenCatalog(store_.Connect());
   SetRequest keyed = RequestFor("a", 1);
   keyed.idempotency_key = "key";
   EXPECT_EQ(Append(*other, keyed), 1);
@@ -133,11 +148,9 @@ TEST(CatalogStore, StoreThatAlwaysConflictsIsUnavailable) {
 // A store that holds what it should not.
 class BrokenStore : public Store {
  public:
-  explicit BrokenStore(absl::StatusOr<std::vector<StoredWeightSet>> holds)
+  explicit BrokenStore(absl::StatusOr<StoreContents> holds)
       : holds_(std::move(holds)) {}
-  absl::StatusOr<std::vector<StoredWeightSet>> LoadAll() override {
-    return holds_;
-  }
+  absl::StatusOr<StoreContents> LoadAll() override { return holds_; }
   absl::Status AppendVersion(int64_t, std::shared_ptr<const WeightSetVersion>,
                              const std::vector<std::string>&) override {
     return absl::InternalError("broken");
@@ -151,10 +164,10 @@ class BrokenStore : public Store {
   }
 
  private:
-  const absl::StatusOr<std::vector<StoredWeightSet>> holds_;
+  const absl::StatusOr<StoreContents> holds_;
 };
 
-absl::Status Opened(absl::StatusOr<std::vector<StoredWeightSet>> holds) {
+absl::Status Opened(absl::StatusOr<StoreContents> holds) {
   return Catalog::Open(std::make_unique<BrokenStore>(std::move(holds)))
       .status();
 }
@@ -164,7 +177,7 @@ TEST(CatalogStore, StoreThatContradictsItselfIsNotOpened) {
   Append(*catalog, "a");
   const auto version = *catalog->Find("a", Latest{});
   const StoredWeightSet right{"a", 1, 1, {version}, {{"x", 1}}};
-  EXPECT_TRUE(Opened({{right}}).ok());
+  EXPECT_TRUE(Opened({{{right}, {}}}).ok());
 
   StoredWeightSet other_name = right;
   other_name.name = "b";
@@ -176,9 +189,15 @@ TEST(CatalogStore, StoreThatContradictsItselfIsNotOpened) {
   dangling.labels["y"] = 2;
   for (const StoredWeightSet& wrong :
        {other_name, twice, beyond_last, dangling}) {
-    EXPECT_EQ(Opened({{wrong}}).code(), Code::kDataLoss);
+    EXPECT_EQ(Opened({{{wrong}, {}}}).code(), Code::kDataLoss);
   }
-  EXPECT_EQ(Opened({{right, right}}).code(), Code::kDataLoss);
+  EXPECT_EQ(Opened({{{right, right}, {}}}).code(), Code::kDataLoss);
+}
+
+TEST(CatalogStore, WhatTheStoreCannotAnswerForIsTold) {
+  const auto catalog = OpenCatalog(std::make_unique<BrokenStore>(
+      StoreContents{{}, {"version 2 of \"a\": torn"}}));
+  EXPECT_THAT(catalog->damaged(), ElementsAre("version 2 of \"a\": torn"));
 }
 
 TEST(CatalogStore, StoreThatCannotBeReadIsNotOpened) {

@@ -19,6 +19,9 @@ namespace attention::weights {
 // be told to fail. Thread-safe.
 class SharedStore {
  public:
+  explicit SharedStore(std::unique_ptr<Store> store = NewMemoryStore())
+      : store_(std::move(store)) {}
+
   // A store for one catalog. This object must outlive it.
   std::unique_ptr<Store> Connect() {
     return std::make_unique<Connection>(*this);
@@ -35,7 +38,7 @@ class SharedStore {
    public:
     explicit Connection(SharedStore& shared) : shared_(shared) {}
 
-    absl::StatusOr<std::vector<StoredWeightSet>> LoadAll() override {
+    absl::StatusOr<StoreContents> LoadAll() override {
       const std::lock_guard lock(shared_.mutex_);
       return shared_.store_->LoadAll();
     }
@@ -68,7 +71,7 @@ class SharedStore {
   };
 
   std::mutex mutex_;
-  const std::unique_ptr<Store> store_ = NewMemoryStore();
+  const std::unique_ptr<Store> store_;
   absl::Status failure_;
 };
 

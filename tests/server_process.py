@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import time
@@ -12,19 +13,22 @@ PATIENCE = 60
 
 
 @contextlib.contextmanager
-def running_server(program, *flags):
-    """Starts `program` on a free loopback port; yields (address, process)."""
+def running_server(program, *flags, log_path=None):
+    """Starts `program` on a free loopback port; yields (address, process).
+
+    It keeps weight sets in memory unless `flags` say otherwise, and its log for
+    as long as it runs unless `log_path` says where. The block may kill it."""
     # Settings of whoever runs the tests are not the tests'.
     environment = {
         name: value for name, value in os.environ.items()
         if not name.startswith("ATTENTION_")}
     with tempfile.TemporaryDirectory() as scratch:
         port_file = pathlib.Path(scratch) / "port"
-        log_path = pathlib.Path(scratch) / "log"
+        log_path = log_path or pathlib.Path(scratch) / "log"
         with open(log_path, "w") as log:
             process = subprocess.Popen(
                 [program, "--listen", "127.0.0.1:0",
-                 "--port-file", str(port_file), *flags],
+                 "--port-file", str(port_file), "--store", "memory", *flags],
                 stdout=log, stderr=log, env=environment)
         try:
             waited_until = time.monotonic() + PATIENCE
@@ -34,7 +38,7 @@ def running_server(program, *flags):
                         "no server:\n" + log_path.read_text())
                 time.sleep(0.02)
             yield f"127.0.0.1:{port_file.read_text().strip()}", process
-            if process.poll() not in (None, 0):
+            if process.poll() not in (None, 0, -signal.SIGKILL):
                 raise AssertionError("server ended:\n" + log_path.read_text())
         finally:
             if process.poll() is None:

@@ -125,11 +125,11 @@ absl::Status Catalog::Refresh() {
 }
 
 absl::Status Catalog::Load() {
-  absl::StatusOr<std::vector<StoredWeightSet>> loaded = store_->LoadAll();
+  absl::StatusOr<StoreContents> loaded = store_->LoadAll();
   if (!loaded.ok()) return loaded.status();
   std::vector<SetPointer> sets;
   std::set<std::string> names;
-  for (StoredWeightSet& set : *loaded) {
+  for (StoredWeightSet& set : loaded->sets) {
     if (!names.insert(set.name).second) {
       return absl::DataLossError(
           absl::StrCat("the store holds ", Quoted(set.name), " twice"));
@@ -137,8 +137,14 @@ absl::Status Catalog::Load() {
     if (absl::Status status = CheckLoaded(set); !status.ok()) return status;
     sets.push_back(std::make_shared<const StoredWeightSet>(std::move(set)));
   }
+  damaged_ = std::move(loaded->damaged);
   Publish(std::make_shared<const Snapshot>(std::move(sets)));
   return absl::OkStatus();
+}
+
+std::vector<std::string> Catalog::damaged() const {
+  const std::lock_guard lock(writer_);
+  return damaged_;
 }
 
 absl::Status Catalog::Write(const std::string& name, const Change& change) {

@@ -79,6 +79,10 @@ class Catalog {
   // Takes over what other processes wrote to the store.
   absl::Status Refresh();
 
+  // What the store should have held when it was last loaded but could not
+  // answer for: a line each. None of it is served. Waits for writers.
+  std::vector<std::string> damaged() const;
+
  private:
   struct Change;
   explicit Catalog(std::unique_ptr<Store> store);
@@ -88,7 +92,8 @@ class Catalog {
   absl::Status Write(const std::string& name, const Change& change);
 
   const std::unique_ptr<Store> store_;
-  std::mutex writer_;  // one writer at a time; readers never take it
+  mutable std::mutex writer_;  // one writer at a time; readers never take it
+  std::vector<std::string> damaged_;  // guarded by writer_
   // Read by std::atomic_load and replaced by std::atomic_store, which exclude
   // each other for the time it takes to copy a pointer.
   std::shared_ptr<const Snapshot> snapshot_;

@@ -13,11 +13,11 @@ namespace {
 
 class MemoryStore : public Store {
  public:
-  absl::StatusOr<std::vector<StoredWeightSet>> LoadAll() override {
-    std::vector<StoredWeightSet> sets;
-    sets.reserve(sets_.size());
-    for (const auto& [name, set] : sets_) sets.push_back(set);
-    return sets;
+  absl::StatusOr<StoreContents> LoadAll() override {
+    StoreContents contents;
+    contents.sets.reserve(sets_.size());
+    for (const auto& [name, set] : sets_) contents.sets.push_back(set);
+    return contents;
   }
 
   absl::Status AppendVersion(int64_t revision,

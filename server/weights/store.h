@@ -13,6 +13,14 @@
 
 namespace attention::weights {
 
+// What a store holds.
+struct StoreContents {
+  std::vector<StoredWeightSet> sets;
+  // What it should hold but cannot answer for, and left out of `sets`: a line
+  // each, such as "version 3 of \"a\": ..." or "label \"x\" of ...".
+  std::vector<std::string> damaged;
+};
+
 // Keeps versions and labels. The catalog is its only caller: one call at a
 // time, already checked, and never from a thread that must not block.
 //
@@ -26,9 +34,10 @@ class Store {
   virtual ~Store() = default;
 
   // Everything there is: at start-up, and again to see what other processes
-  // wrote. A store that loads from afar should return the object it returned
-  // before for a version it has already loaded; versions never change.
-  virtual absl::StatusOr<std::vector<StoredWeightSet>> LoadAll() = 0;
+  // wrote. The number of a damaged version is not above last_version. A store
+  // that loads from afar should return the object it returned before for a
+  // version it has already loaded; versions never change.
+  virtual absl::StatusOr<StoreContents> LoadAll() = 0;
 
   // Adds a version above last_version, which becomes last_version, and points
   // `labels` at it, in one step.

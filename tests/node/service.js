@@ -64,7 +64,7 @@ async function startServer(...flags) {
   );
   const server = spawn(
     process.env.ATTENTION_SERVER,
-    ['--listen', '127.0.0.1:0', '--port-file', portFile, ...flags],
+    ['--listen', '127.0.0.1:0', '--port-file', portFile, '--store', 'memory', ...flags],
     { stdio: ['ignore', log, log], env }
   );
   fs.closeSync(log);

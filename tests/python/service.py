@@ -39,9 +39,10 @@ def array(tensor):
     return np.frombuffer(tensor.data, dtype=dtype).reshape(tensor.shape)
 
 
-def running_server(*flags):
+def running_server(*flags, **arguments):
     """Starts the server on a free loopback port; yields (address, process)."""
-    return server_process.running_server(os.environ["ATTENTION_SERVER"], *flags)
+    return server_process.running_server(
+        os.environ["ATTENTION_SERVER"], *flags, **arguments)
 
 
 def channel(address, max_receive_bytes=-1):

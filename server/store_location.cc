@@ -1,0 +1,89 @@
+#include "server/store_location.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "proto/error_text.h"
+#include "server/weights/sqlite_store.h"
+
+namespace attention::server {
+namespace {
+
+constexpr char kMemory[] = "memory";
+constexpr char kSqlite[] = "sqlite:";
+
+// An absolute path from the environment; empty if it has none. The XDG
+// specification has relative ones ignored.
+std::filesystem::path FolderFrom(const char* variable) {
+  const char* const value = std::getenv(variable);
+  const std::filesystem::path folder(value == nullptr ? "" : value);
+  return folder.is_absolute() ? folder : std::filesystem::path();
+}
+
+// Makes the folders that `path` is in, as far as they are missing.
+absl::Status MakeFolders(const std::filesystem::path& path) {
+  std::filesystem::path folder;
+  for (const std::filesystem::path& part : path.parent_path()) {
+    folder /= part;
+    if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+      return absl::UnavailableError(absl::StrCat("cannot make the folder ",
+                                                 folder.string(), ": ",
+                                                 std::strerror(errno)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string DefaultStore() {
+  std::filesystem::path state = FolderFrom("XDG_STATE_HOME");
+  if (state.empty()) {
+    const std::filesystem::path home = FolderFrom("HOME");
+    if (home.empty()) return "";
+    state = home / ".local" / "state";
+  }
+  return absl::StrCat(kSqlite,
+                      (state / "attention-service" / "weights.db").string());
+}
+
+absl::StatusOr<StoreLocation> ParseStoreLocation(const std::string& text) {
+  if (text == kMemory) return StoreLocation{};
+  absl::string_view path = text;
+  if (absl::ConsumePrefix(&path, kSqlite) && !path.empty()) {
+    return StoreLocation{std::string(path)};
+  }
+  if (text.empty()) {
+    return absl::InvalidArgumentError(
+        "--store is not set, and neither XDG_STATE_HOME nor HOME is an "
+        "absolute path to have its default in; say --store sqlite:PATH or "
+        "--store memory");
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--store is ", Quoted(text), "; expected sqlite:PATH, such as ",
+      "sqlite:/var/lib/attention/weights.db, or memory"));
+}
+
+absl::StatusOr<std::unique_ptr<weights::Store>> OpenStore(
+    const StoreLocation& location) {
+  if (location.sqlite_path.empty()) return weights::NewMemoryStore();
+  const std::string flag = absl::StrCat(kSqlite, location.sqlite_path);
+  absl::Status status;
+  if (flag == DefaultStore()) status = MakeFolders(location.sqlite_path);
+  if (status.ok()) {
+    auto store = weights::OpenSqliteStore(location.sqlite_path);
+    if (store.ok()) return store;
+    status = store.status();
+  }
+  return absl::Status(status.code(),
+                      absl::StrCat("--store ", flag, ": ", status.message()));
+}
+
+}  // namespace attention::server
