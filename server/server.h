@@ -24,7 +24,7 @@ class Server {
  public:
   // Starts threads and opens the port. ALREADY_EXISTS if another process
   // listens there; INVALID_ARGUMENT or UNAVAILABLE for an address that is none
-  // of this machine's.
+  // of this machine's; INVALID_ARGUMENT for a TLS file that cannot be used.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const Config& config, const rpc::ServerFacts& facts);
 
