@@ -49,7 +49,7 @@ command_lint() {
   for check in "${checks[@]}"; do
     case $check in
       tidy) run_clang_tidy ;;
-      shell) (cd "$ROOT" && shellcheck -x run .ci/run scripts/*.sh tests/*/*.sh) ;;
+      shell) (cd "$ROOT" && shellcheck -x run .ci/run docker/*.sh scripts/*.sh tests/*/*.sh) ;;
       architecture) "$PYTHON" "$ROOT/tests/architecture_test.py" ;;
       links) "$PYTHON" "$ROOT/tests/links_test.py" ;;
       *) die "no check '$check'" ;;

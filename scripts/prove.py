@@ -9,14 +9,14 @@ import pathlib
 import signal
 import sys
 
-from proofs import fast, spine
+from proofs import container, fast, spine
 from proofs.claims import Claims
 from proofs.context import Context
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Name -> a module with QUICK, what --quick reduces, and prove(context).
-SUITES = {"spine": spine, "fast": fast}
+SUITES = {"spine": spine, "fast": fast, "container": container}
 
 
 def arguments(argv):
