@@ -11,7 +11,7 @@ import time
 import yaml
 
 from proofs import container_contents
-from proofs.container_engine import HARDENED, PORT, an_engine
+from proofs.container_engine import HARDENED, PORT, an_engine, revision
 from proofs.context import clean_environment
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
@@ -40,7 +40,7 @@ def prove(context):
 
 
 def smoke(root, claims):
-    """All that needs nothing of this machine but the engine."""
+    """All that needs nothing of this machine but the engine: no build."""
     with an_engine() as engine:
         image = prove_image(engine, root, claims)
         prove_running(engine, image, claims, lambda address: None)
@@ -104,6 +104,7 @@ def prove_settings(engine, image, root, claims):
         "Healthcheck": engine.health_check(image)[:2] == [
             "attention", "health"],
         "version": labels[label + "version"] == version,
+        "revision": labels[label + "revision"] == revision(root),
         "licenses": labels[label + "licenses"] == "Apache-2.0",
         "title": labels[label + "title"] != "",
         "description": labels[label + "description"] != "",
@@ -138,6 +139,7 @@ def prove_compose(root, claims):
 
 
 def prove_running(engine, image, claims, prove_calls):
+    """Runs the image; `prove_calls` is given the address of its server."""
     code, printed = engine.run(image, (), *HARDENED)
     claims.equal(
         "container.open_network_refused",
@@ -147,6 +149,9 @@ def prove_running(engine, image, claims, prove_calls):
     container, address = engine.serve(image, ["--insecure"], *HARDENED)
     prove_healthy(engine, image, container, claims, "plain text")
     prove_confined(engine, container, claims)
+    claims.equal(
+        "container.demo", "exit code of attention demo inside",
+        engine.exec(container, "attention", "demo")[0], 0)
     prove_calls(address)
     prove_stop(engine, container, claims)
     prove_tls(engine, image, claims)

@@ -21,7 +21,6 @@ from proofs import pristine_debian
 from proofs.context import clean_environment, run
 
 BASE = "docker.io/library/debian:bookworm-slim"
-TAG = "localhost/attention:smoke"
 PORT = 50051  # as the image exposes it
 
 # What podman needs where there is no systemd, and where the machine is itself a
@@ -35,6 +34,8 @@ default_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+# Not with the podman that this machine may have of its own.
+lock_type = "file"
 """
 
 # As docker/compose.yaml has it.
@@ -46,8 +47,9 @@ class Engine:
     """What Docker and podman have in common. Images and containers are known by
     their ids, and only what was made here is removed."""
 
-    def __init__(self, command):
+    def __init__(self, command, build_command):
         self.command = command
+        self.build_command = build_command
         self.environment = clean_environment()
         self.containers = []
         self.images = []
@@ -60,6 +62,22 @@ class Engine:
         if check and done.returncode != 0:
             sys.exit(f"attention: {arguments[0]} failed: {done.stderr}")
         return done
+
+    def build(self, root, base):
+        """Builds docker/Dockerfile of the checkout at `root`; returns the
+        image."""
+        with tempfile.TemporaryDirectory() as scratch:
+            id_file = pathlib.Path(scratch) / "id"
+            built = run(
+                "building the image (some minutes)",
+                [*self.build_command, f"--file={root / 'docker/Dockerfile'}",
+                 f"--build-arg=BASE={base}",
+                 f"--build-arg=REVISION={revision(root)}",
+                 f"--iidfile={id_file}", root], env=self.environment)
+            if built.code != 0:
+                sys.exit("attention: the image does not build")
+            self.images.append(id_file.read_text().strip())
+        return self.images[-1]
 
     def inspect(self, id):
         """What the engine knows of an image or a container."""
@@ -75,9 +93,13 @@ class Engine:
 
     def start(self, image, arguments=(), *options):
         """Runs the image in the background; returns the container."""
-        container = self.call(
-            "run", "--detach", *self.run_options, *options, image,
-            *arguments).stdout.strip()
+        container = self.create(image, arguments, *options)
+        self.call("start", container)
+        return container
+
+    def create(self, image, arguments=(), *options):
+        container = self.call("create", *self.run_options, *options, image,
+                              *arguments).stdout.strip()
         self.containers.append(container)
         return container
 
@@ -97,11 +119,8 @@ class Engine:
     @contextlib.contextmanager
     def files(self, image):
         """The whole file system of an image as a stream of tar."""
-        container = self.call("create", *self.run_options, image,
-                              "true").stdout.strip()
-        self.containers.append(container)
         exporting = subprocess.Popen(
-            [*self.command, "export", container], env=self.environment,
+            [*self.command, "export", self.create(image, ["true"])], env=self.environment,
             stdout=subprocess.PIPE)
         with exporting:
             yield exporting.stdout
@@ -122,7 +141,7 @@ class Docker(Engine):
     run_options = ()
 
     def __init__(self):
-        super().__init__(["docker"])
+        super().__init__(["docker"], ["docker", "build"])
 
     @staticmethod
     def works():
@@ -135,10 +154,6 @@ class Docker(Engine):
         if self.call("image", "inspect", BASE, check=False).returncode != 0:
             self.call("pull", "--quiet", BASE)
         return BASE
-
-    def build(self, root, base, **build_arguments):
-        return build_image(
-            self, ["docker", "build"], root, base, build_arguments)
 
     def serve(self, image, arguments, *options):
         """Runs the server where only this machine reaches it; (container,
@@ -159,9 +174,12 @@ class Podman(Engine):
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.store = [f"--root={self.folder / 'images'}",
-                      f"--runroot={self.folder / 'run'}"]
-        super().__init__(["podman", *self.store])
+        store = [f"--root={self.folder / 'images'}",
+                 f"--runroot={self.folder / 'run'}"]
+        super().__init__(
+            ["podman", *store, f"--tmpdir={self.folder / 'state'}"],
+            ["buildah", *store, "bud", "--isolation=chroot", "--network=host",
+             "--pull-never", "--format=docker"])
         conf = self.folder / "containers.conf"
         conf.write_text(CONTAINERS_CONF)
         self.environment["CONTAINERS_CONF"] = str(conf)
@@ -184,12 +202,6 @@ class Podman(Engine):
             sys.exit(f"attention: podman import failed: {done.stderr}")
         return BASE
 
-    def build(self, root, base, **build_arguments):
-        return build_image(
-            self, ["buildah", *self.store, "bud", "--isolation=chroot",
-                   "--network=host", "--pull-never", "--format=docker"],
-            root, base, build_arguments)
-
     def serve(self, image, arguments, *options):
         # It shares this machine's network, where any port may be taken.
         address = f"127.0.0.1:{free_port()}"
@@ -208,42 +220,24 @@ def free_port():
         return server.getsockname()[1]
 
 
-def build_image(engine, command, root, base, build_arguments):
-    """Builds from the Dockerfile of `root`; returns the image's id."""
-    id_file = pathlib.Path(tempfile.mkstemp(prefix="attention-image-")[1])
-    try:
-        options = [f"--build-arg={name}={value}" for name, value in
-                   (("BASE", base), *build_arguments.items())]
-        built = run(
-            "building the image (some minutes)",
-            [*command, *options, f"--file={root / 'docker/Dockerfile'}",
-             f"--tag={TAG}", f"--iidfile={id_file}", root],
-            env=engine.environment)
-        if built.code != 0:
-            sys.exit("attention: the image does not build")
-        image = id_file.read_text().strip()
-    finally:
-        id_file.unlink()
-    engine.images.append(image)
-    return image
+def revision(root):
+    """The commit that is checked out; empty where git knows none."""
+    done = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], text=True,
+                          capture_output=True, check=False)
+    return done.stdout.strip()
 
 
 @contextlib.contextmanager
 def an_engine():
-    """An engine that leaves nothing behind."""
-    if Docker.works():
-        engine = Docker()
-        try:
-            yield engine
-        finally:
-            engine.clean_up()
-        return
-    if os.geteuid() != 0:
-        sys.exit("attention: no Docker daemon answers, and buildah and podman "
-                 "are used as root only")
-    with tempfile.TemporaryDirectory(prefix="attention-container-") as folder:
-        engine = Podman(folder)
-        try:
-            yield engine
-        finally:
-            engine.clean_up()
+    """An engine that removes what it has made."""
+    with contextlib.ExitStack() as stack:
+        if Docker.works():
+            engine = Docker()
+        elif os.geteuid() == 0:
+            engine = Podman(stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="attention-container-")))
+        else:
+            sys.exit("attention: no Docker daemon answers, and buildah and "
+                     "podman are used as root only")
+        stack.callback(engine.clean_up)
+        yield engine
