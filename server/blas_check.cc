@@ -9,6 +9,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -30,6 +33,10 @@ constexpr char kFellBackVariable[] = "ATTENTION_SERVER_BLAS_FELL_BACK";
 
 // Starts this program anew in the same process; returns only if it cannot.
 absl::Status StartAnew(char** argv) {
+  // By the name of its file, which ps then shows; that file may be gone.
+  std::error_code no_name;
+  const std::string name = std::filesystem::read_symlink(kSelf, no_name);
+  if (!no_name) execv(name.c_str(), argv);
   execv(kSelf, argv);
   return absl::InternalError(
       absl::StrCat("cannot start ", kSelf, ": ", std::strerror(errno)));

@@ -94,6 +94,7 @@ class Flags {
                          "Allow an address that other machines can reach, "
                          "without TLS and authentication"),
            "insecure");
+    AddTls();
     Add("port-file", config_.port_file,
         "Write the port to this file once it is open, remove the file at the "
         "end")
@@ -118,6 +119,19 @@ class Flags {
         "a line at debug, each refusal at info")
         ->check(
             CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+  }
+
+  void AddTls() {
+    Add("tls-cert", config_.tls.cert,
+        "Speak TLS with this certificate (PEM), followed by those up to its "
+        "CA's")
+        ->type_name("FILE");
+    Add("tls-key", config_.tls.key, "The private key of --tls-cert (PEM)")
+        ->type_name("FILE");
+    Add("tls-client-ca", config_.tls.client_ca,
+        "Answer only clients whose certificate comes from these authorities "
+        "(PEM)")
+        ->type_name("FILE");
   }
 
   template <typename T>
@@ -175,16 +189,37 @@ void Parse(std::vector<std::string> arguments, Flags& flags) {
   flags.app().parse(std::move(arguments));
 }
 
+absl::Status CheckTls(const TlsFiles& tls, bool insecure) {
+  if (tls.cert.empty() != tls.key.empty()) {
+    const bool cert = tls.key.empty();
+    return absl::InvalidArgumentError(
+        absl::StrCat(cert ? "--tls-cert" : "--tls-key", " is given without ",
+                     cert ? "--tls-key" : "--tls-cert", "; TLS takes both"));
+  }
+  if (!tls.enabled() && !tls.client_ca.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls-client-ca is given without --tls-cert and --tls-key; clients "
+        "show certificates over TLS only");
+  }
+  if (tls.enabled() && insecure) {
+    return absl::InvalidArgumentError(
+        "--insecure and --tls-cert contradict each other; leave one out");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTogether(Config& config) {
+  absl::Status tls = CheckTls(config.tls, config.insecure);
+  if (!tls.ok()) return tls;
   absl::StatusOr<ListenAddress> address = ParseListenAddress(config.listen);
   if (!address.ok()) return address.status();
   config.address = *std::move(address);
-  if (!config.address.loopback() && !config.insecure) {
+  if (!config.address.loopback() && !config.tls.enabled() && !config.insecure) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--listen ", config.listen,
-        " can be reached from other machines, and this server has neither TLS "
-        "nor authentication. Listen on loopback behind a proxy that has both, "
-        "or say --insecure"));
+        " can be reached from other machines: give --tls-cert and --tls-key "
+        "(and --tls-client-ca, or everyone may call), listen on loopback, or "
+        "say --insecure where nobody else reaches that network"));
   }
   absl::StatusOr<StoreLocation> store = ParseStoreLocation(config.store);
   if (!store.ok()) return store.status();

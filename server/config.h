@@ -8,12 +8,14 @@
 #include "server/listen_address.h"
 #include "server/rpc/limits.h"
 #include "server/store_location.h"
+#include "server/tls.h"
 
 namespace attention::server {
 
 struct Config {
   std::string listen = "127.0.0.1:50051";
   bool insecure = false;
+  TlsFiles tls;
   std::string port_file;
   std::string store;  // the command line's default is DefaultStore()
   int threads = 0;    // 0: as many as this process may use

@@ -27,6 +27,11 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
+const char* TlsWord(const TlsFiles& tls) {
+  if (!tls.enabled()) return "plain text";
+  return tls.client_ca.empty() ? "TLS" : "mutual TLS";
+}
+
 // Waits for a signal, then for the calls in flight, as long as their grace.
 void ServeUntilStopped(const StopSignals& signals, const Config& config,
                        Server& server) {
@@ -63,9 +68,9 @@ int Serve(const StopSignals& signals, const Config& config,
   PortFile port_file(config.port_file);
   absl::Status written = port_file.Write((*server)->port());
   if (!written.ok()) return Fail(written);
-  spdlog::info("attention-server {} listens on {}:{} ({} threads, {})",
+  spdlog::info("attention-server {} listens on {}:{} ({}, {} threads, {})",
                kVersion, config.address.host, (*server)->port(),
-               (*server)->compute_threads(), blas.config);
+               TlsWord(config.tls), (*server)->compute_threads(), blas.config);
   spdlog::info("weight sets are kept in {}", config.store);
   ServeUntilStopped(signals, config, **server);
   return 0;

@@ -2,7 +2,6 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 #include <spdlog/spdlog.h>
 
@@ -13,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/store_location.h"
+#include "server/tls.h"
 
 namespace attention::server {
 namespace {
@@ -84,11 +84,13 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
                                          admission_, config.limits, facts})) {}
 
 absl::Status Server::Listen(const Config& config) {
+  auto credentials =
+      NewServerCredentials(config.tls, config.address.loopback());
+  if (!credentials.ok()) return credentials.status();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(config.listen, grpc::InsecureServerCredentials(),
-                           &port_);
+  builder.AddListeningPort(config.listen, *credentials, &port_);
   builder.RegisterService(service_.get());
   builder.SetMaxReceiveMessageSize(
       ReceiveLimit(config.limits.max_message_bytes));

@@ -14,7 +14,7 @@ STANDARD = r"[a-z_0-9]+"  # <vector>
 SYSTEM = r"[a-z_0-9]+\.h|sys/[a-z_0-9]+\.h|netinet/[a-z_0-9]+\.h|arpa/inet\.h"
 PROTOBUF = r"attention/v1/attention\.pb\.h|google/.*"
 GRPC = r"grpc/.*|grpcpp/.*|attention/v1/attention\.grpc\.pb\.h"
-CLIENT = r"attention/(client|status|stream|tensor)\.h"  # as an outside project sees it
+CLIENT = r"attention/(client|status|stream|tensor|tls)\.h"  # as an outside project sees it
 
 # The only file that sees the matrix library, and the only ones with vectors:
 # the code, and its test, which runs it once for each instruction set.
@@ -40,10 +40,12 @@ ALLOWED = {
     "server/rpc":
         rf"server/(core|weights|rpc)/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*",
     "server":
-        rf"server/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*|CLI/.*|nlohmann/.*",
+        rf"server/.*|tls/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*|CLI/.*|nlohmann/.*",
     "proto": rf"proto/.*|{PROTOBUF}|{GRPC}",
+    # Certificate files, for both ends; what gRPC makes of them is theirs.
+    "tls": r"tls/.*|openssl/.*",
     "client":
-        rf"client/.*|{CLIENT}|proto/.*|{PROTOBUF}|{GRPC}|CLI/.*|nlohmann/.*"
+        rf"client/.*|{CLIENT}|tls/.*|proto/.*|{PROTOBUF}|{GRPC}|CLI/.*|nlohmann/.*"
         r"|openssl/.*",
     # Measures the core from inside and the service from outside.
     "bench":
@@ -87,7 +89,8 @@ def violations(path, text):
 
 
 def project_files():
-    for folder in ("bench", "client", "proto", "server", "tests"):
+    for folder in ("bench", "client", "proto", "server", "tests",
+                   "tls"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".h", ".cc") and "node_modules" not in path.parts:
                 yield path
@@ -120,6 +123,9 @@ class ArchitectureTest(unittest.TestCase):
             "server/main.cc": ['"client/cpp/client.h"', "<openblas/cblas.h>"],
             "proto/codec.cc": ['"server/core/tensor.h"', '"client/cpp/client.h"'],
             "client/cpp/client.cc": ['"server/core/tensor.h"'],
+            "server/rpc/call.cc": ['"tls/certificate_files.h"'],
+            "tls/certificate_files.cc": ["<grpcpp/grpcpp.h>",
+                                         '"server/config.h"'],
             "bench/core_bench.cc": ["<cblas.h>", '"server/rpc/serve.h"',
                                     '"client/cpp/grpc_status.h"'],
             "server/core/layer.cc": ['"bench/layer_case.h"'],

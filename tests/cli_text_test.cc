@@ -24,8 +24,10 @@
 namespace attention::client {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -320,6 +322,24 @@ TEST(CliStatusTest, ErrorIsOneLineWithACure) {
               HasSubstr("t:1"));
   EXPECT_THAT(ErrorLine(absl::DeadlineExceededError("late"), "t:1"),
               HasSubstr("--deadline"));
+}
+
+TEST(CliStatusTest, OnlyAFailedConnectionIsAFaultOfTls) {
+  const absl::Status hung_up =
+      absl::UnavailableError("failed to connect; last error: Socket closed");
+  EXPECT_THAT(ErrorLine(hung_up, "t:1", /*tls=*/false),
+              AllOf(HasSubstr("--tls-ca"), Not(HasSubstr("--tls-cert"))));
+  EXPECT_THAT(ErrorLine(hung_up, "t:1", /*tls=*/true),
+              AllOf(HasSubstr("--tls-cert"), Not(HasSubstr("--tls-ca"))));
+  // A connection that was there, a server that is not, and a server's words.
+  for (const absl::Status& status :
+       {absl::UnavailableError("Socket closed"),
+        absl::UnavailableError("failed to connect: Connection refused"),
+        absl::InternalError("failed to connect: wrong version number")}) {
+    for (const bool tls : {false, true}) {
+      EXPECT_THAT(ErrorLine(status, "t:1", tls), Not(HasSubstr("--tls")));
+    }
+  }
 }
 
 }  // namespace

@@ -5,14 +5,18 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
+from proofs import container_contents  # noqa: E402
 from proofs.claims import Claims  # noqa: E402
 from proofs.clean_clone import passed_tests  # noqa: E402
 from proofs.context import Context, run, started  # noqa: E402
@@ -109,6 +113,85 @@ def runs(process):
     except (FileNotFoundError, ProcessLookupError):
         return False
     return " Z " not in stat
+
+
+def tar_of(files):
+    """A stream of a file system with these files."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    stream.seek(0)
+    return stream
+
+
+class ContainerContentsTest(unittest.TestCase):
+
+    BASE = {"usr/bin/sh": b"12", "etc/hosts": b"1"}
+    IMAGE = {
+        "./usr/bin/sh": b"12", "etc/hosts": b"123",
+        "usr/lib/libx.so": b"12345", "usr/lib/liby.so": b"1234567",
+        "usr/local/bin/attention": b"123456789",
+        "var/lib/dpkg/info/libx1:amd64.list": b"/.\n/usr/lib/libx.so\n",
+        "var/lib/dpkg/info/liby.list": b"/lib/liby.so\n"}
+
+    def contents(self, **more):
+        return container_contents.read(tar_of(self.IMAGE | more))
+
+    def test_what_is_beyond_the_base_is_told_by_package(self):
+        base = container_contents.read(tar_of(self.BASE))
+        beyond = self.contents().beyond(base)
+        rest = 2 + len("/.\n/usr/lib/libx.so\n" "/lib/liby.so\n")
+        self.assertEqual(beyond, {
+            "dpkg's records and other files": rest,
+            "usr/local/bin/attention": 9, "liby": 7, "libx1": 5})
+        self.assertEqual(sum(beyond.values()),
+                         self.contents().total() - base.total())
+
+    def test_what_should_not_be_there_is_found(self):
+        for pattern, paths in (
+            (container_contents.COMPILER,
+             ("usr/bin/gcc", "usr/bin/x86_64-linux-gnu-g++-12", "usr/bin/ld.bfd",
+              "usr/bin/as", "usr/bin/cmake", "usr/bin/protoc",
+              "usr/lib/gcc/x86_64-linux-gnu/12/cc1plus", "usr/include/stdio.h",
+              "usr/lib/libattention_client.a",
+              "var/lib/dpkg/info/libgrpc++-dev.list",
+              "var/lib/dpkg/info/libc6-dev:amd64.list")),
+            (container_contents.PACKAGE_LISTS,
+             ("var/lib/apt/lists/deb.debian.org_Packages",
+              "var/cache/apt/pkgcache.bin",
+              "var/cache/debconf/templates.dat-old")),
+            (container_contents.SOURCES,
+             ("source/run", "installed/packages", "opt/x.cc"))):
+            self.assertEqual(self.contents().matching(pattern), [])
+            for path in paths:
+                with self.subTest(path):
+                    self.assertEqual(
+                        self.contents(**{path: b"1"}).matching(pattern), [path])
+
+
+class RuntimePackagesTest(unittest.TestCase):
+
+    def packages_of(self, program):
+        return subprocess.run(
+            [ROOT / "docker/runtime_packages.sh", program], text=True,
+            capture_output=True)
+
+    def test_a_program_needs_the_packages_of_its_libraries(self):
+        self.assertEqual(self.packages_of("/bin/bash").stdout,
+                         "libc6\nlibtinfo6\n")
+
+    def test_a_library_of_no_package_is_an_error(self):
+        with tempfile.TemporaryDirectory() as folder:
+            # Found before the system's own.
+            shutil.copy(os.path.realpath("/lib/x86_64-linux-gnu/libtinfo.so.6"),
+                        f"{folder}/libtinfo.so.6")
+            with unittest.mock.patch.dict(os.environ, LD_LIBRARY_PATH=folder):
+                done = self.packages_of("/bin/bash")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("libtinfo.so.6 belongs to no package", done.stderr)
 
 
 class CleanCloneTest(unittest.TestCase):

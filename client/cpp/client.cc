@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -10,6 +11,7 @@
 #include "attention/v1/attention.grpc.pb.h"
 #include "client/cpp/grpc_status.h"
 #include "client/cpp/stream_impl.h"
+#include "client/cpp/tls_fault.h"
 #include "client/cpp/weight_set_assembler.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/create_channel.h"
@@ -41,6 +43,9 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, (1 << 24) - 1);
   // gRPC would ask the proxy of http_proxy even for this machine itself.
   if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  if (!options.tls_server_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.tls_server_name);
+  }
   return grpc::CreateCustomChannel(target,
                                    options.credentials != nullptr
                                        ? options.credentials
@@ -57,10 +62,12 @@ void SetDeadline(const CallOptions& options, grpc::ClientContext& context) {
 }  // namespace
 
 struct Client::Stubs {
-  Stubs(const std::shared_ptr<grpc::Channel>& channel, int receive_limit)
+  Stubs(const std::shared_ptr<grpc::Channel>& channel, int receive_limit,
+        std::optional<bool> speaks_tls)
       : attention(AttentionService::NewStub(channel)),
         health(Health::NewStub(channel)),
-        reply_limit(receive_limit) {}
+        reply_limit(receive_limit),
+        tls(speaks_tls) {}
 
   // One unary call.
   template <typename Stub, typename Request, typename Response>
@@ -77,9 +84,15 @@ struct Client::Stubs {
     return response;
   }
 
-  // Says which option to change when it was this side that refused a reply;
-  // gRPC's own words do not tell which side it was.
+  // Says which option to change when it was this side that refused a reply, or
+  // what keeps the two from speaking TLS; gRPC's own words do not tell.
   absl::Status WithCure(absl::Status status) const {
+    if (tls.has_value()) {
+      const absl::string_view fault = Describe(FindTlsFault(status, *tls));
+      if (!fault.empty()) {
+        return {status.code(), absl::StrCat(status.message(), "; ", fault)};
+      }
+    }
     if (status.code() != absl::StatusCode::kResourceExhausted ||
         reply_limit == kUnknownLimit ||
         !absl::EndsWith(status.message(),
@@ -96,6 +109,7 @@ struct Client::Stubs {
   const std::unique_ptr<AttentionService::Stub> attention;
   const std::unique_ptr<Health::Stub> health;
   const int reply_limit;
+  const std::optional<bool> tls;  // not known of a channel of one's own
 };
 
 CallOptions Within(std::chrono::nanoseconds timeout) {
@@ -108,10 +122,12 @@ CallOptions Within(std::chrono::nanoseconds timeout) {
 
 Client::Client(const std::string& target, const ClientOptions& options)
     : stubs_(std::make_unique<Stubs>(Connect(target, options),
-                                     ReceiveLimit(options))) {}
+                                     ReceiveLimit(options),
+                                     options.credentials != nullptr)) {}
 
 Client::Client(const std::shared_ptr<grpc::Channel>& channel)
-    : stubs_(std::make_unique<Stubs>(channel, Stubs::kUnknownLimit)) {}
+    : stubs_(std::make_unique<Stubs>(channel, Stubs::kUnknownLimit,
+                                     std::nullopt)) {}
 
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;

@@ -84,6 +84,14 @@ def install(system):
     return True
 
 
+def forget_package_lists(system):
+    """Takes away what apt can get again, as images of Debian do."""
+    for folder in ("var/lib/apt/lists", "var/cache/apt"):
+        for path in (system / folder).rglob("*"):
+            if not path.is_dir():
+                path.unlink()
+
+
 def inside(system, *command):
     """The command that runs `command` in the system."""
     environment = INSIDE | {

@@ -20,6 +20,7 @@ INSTALLED = (
     "include/attention/status.h",
     "include/attention/stream.h",
     "include/attention/tensor.h",
+    "include/attention/tls.h",
     "include/attention/v1/attention.grpc.pb.h",
     "include/attention/v1/attention.pb.h",
     "include/google/rpc/status.pb.h",

@@ -27,11 +27,25 @@ def mismatch(found, expected, digits):
     return None
 
 
+def compared(reply, case, digits):
+    """(what it is, what is wrong with it or None) of each of a case's numbers in
+    the reply to its request."""
+    for expected in case["expect"]:
+        found = service.array(getattr(reply, expected["path"]))
+        yield expected["what"], mismatch(
+            found[tuple(expected["index"])], np.array(expected["values"]),
+            digits)
+
+
+def set_weights(stub, message):
+    request = json_format.ParseDict(message, pb.SetWeightsRequest())
+    return stub.SetWeights(request).version
+
+
 class ChapterTest(service.ServiceTest):
 
     def set_weights(self, message):
-        request = json_format.ParseDict(message, pb.SetWeightsRequest())
-        return self.stub.SetWeights(request).version
+        return set_weights(self.stub, message)
 
     def test_every_number_comes_back(self):
         chapter = read_chapter()
@@ -53,13 +67,8 @@ class ChapterTest(service.ServiceTest):
                 if version is not None:
                     self.assertEqual(reply.weight_set_used, version)
                 self.assertGreater(len(case["expect"]), 0)
-                for expected in case["expect"]:
-                    found = service.array(getattr(reply, expected["path"]))
-                    self.assertIsNone(
-                        mismatch(
-                            found[tuple(expected["index"])],
-                            np.array(expected["values"]),
-                            chapter["digits"]), expected["what"])
+                for what, wrong in compared(reply, case, chapter["digits"]):
+                    self.assertIsNone(wrong, what)
 
     def test_replaying_appends_no_version(self):
         case = next(

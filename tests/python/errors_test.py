@@ -1,5 +1,6 @@
 """Refusals, deadlines and cancellation as a Python client sees them."""
 
+import pathlib
 import unittest
 
 import grpc
@@ -146,6 +147,11 @@ class ServerTest(service.ServiceTest):
         for field in info.limits.DESCRIPTOR.fields:
             with self.subTest(limit=field.name):
                 self.assertGreater(getattr(info.limits, field.name), 0)
+
+    def test_ps_shows_its_name(self):
+        # Though it started itself anew; the kernel keeps 15 letters.
+        name = pathlib.Path(f"/proc/{self.process.pid}/comm").read_text()
+        self.assertEqual(name, "attention-serve\n")
 
     def test_health_is_served(self):
         # Without its stubs: an empty request, and status = 1, SERVING, in field

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "attention/status.h"
+#include "client/cpp/tls_fault.h"
 
 namespace attention::client {
 namespace {
@@ -37,7 +38,32 @@ std::string Fields(const absl::Status& status) {
   return fields;
 }
 
-std::string Cure(const absl::Status& status, const std::string& target) {
+// The flags that may cure it.
+absl::string_view TlsCure(TlsFault fault) {
+  switch (fault) {
+    case TlsFault::kNone:
+      return "";
+    case TlsFault::kServerIsPlain:
+      return " (leave out the --tls flags and ATTENTION_TLS...)";
+    case TlsFault::kServerMayBeTls:
+      return " (speak TLS with --tls, or --tls-ca for an authority of your "
+             "own)";
+    case TlsFault::kServerUntrusted:
+      return " (name its authority with --tls-ca)";
+    case TlsFault::kServerName:
+      return " (say which with --tls-server-name)";
+    case TlsFault::kClientCertificate:
+      return " (show one with --tls-cert and --tls-key)";
+  }
+  return "";
+}
+
+std::string Cure(const absl::Status& status, const std::string& target,
+                 bool tls) {
+  if (const TlsFault fault = FindTlsFault(status, tls);
+      fault != TlsFault::kNone) {
+    return std::string(TlsCure(fault));
+  }
   if (status.code() == absl::StatusCode::kUnavailable) {
     return absl::StrCat(" (is a server running at ", target,
                         "? start attention-server, or name another with "
@@ -75,13 +101,15 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   }
 }
 
-std::string ErrorLine(const absl::Status& status, const std::string& target) {
+std::string ErrorLine(const absl::Status& status, const std::string& target,
+                      bool tls) {
   std::string line = "attention: ";
   if (IsMarked(status, kUsagePayload) || IsMarked(status, kCheckPayload)) {
     absl::StrAppend(&line, status.message());
   } else {
     absl::StrAppend(&line, absl::StatusCodeToString(status.code()), ": ",
-                    Fields(status), status.message(), Cure(status, target));
+                    Fields(status), status.message(),
+                    Cure(status, target, tls));
   }
   // A server's message may be anything; here it is one line.
   std::replace_if(

@@ -24,8 +24,10 @@ absl::Status CheckError(absl::string_view message);
 
 ExitCode ExitCodeOf(const absl::Status& status);
 
-// `status` for the terminal: one line, with what to do about it.
-std::string ErrorLine(const absl::Status& status, const std::string& target);
+// `status` for the terminal: one line, with what to do about it. `tls` is
+// whether this end speaks TLS to `target`.
+std::string ErrorLine(const absl::Status& status, const std::string& target,
+                      bool tls = false);
 
 }  // namespace attention::client
 

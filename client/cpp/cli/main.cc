@@ -1,5 +1,6 @@
 // attention: the command line of the attention service.
 #include <chrono>
+#include <cstdlib>
 #include <iostream>
 #include <string>
 
@@ -7,6 +8,7 @@
 #include "attention/client.h"
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/commands.h"
+#include "client/cpp/cli/tls_flags.h"
 
 namespace attention::client {
 namespace {
@@ -14,6 +16,7 @@ namespace {
 struct GlobalFlags {
   std::string target = "127.0.0.1:50051";
   double deadline_seconds = 0;  // 0: none
+  TlsFlags tls;
 };
 
 constexpr char kFooter[] =
@@ -39,9 +42,12 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
       ->envname("ATTENTION_DEADLINE")
       ->type_name("SECONDS")
       ->check(CLI::PositiveNumber);
+  AddTlsFlags(app, flags.tls);
 }
 
 int Main(int argc, char** argv) {
+  // What gRPC has to say comes as a status; its log would be a second line.
+  setenv("GRPC_VERBOSITY", "NONE", /*replace=*/0);
   CLI::App app(
       "Computes attention on an attention-server, keeps its weight "
       "sets, and replays the chapter.",
@@ -68,7 +74,12 @@ int Main(int argc, char** argv) {
     return kExitUsage;
   }
 
-  const Client client(flags.target);
+  const absl::StatusOr<ClientOptions> options = ToClientOptions(flags.tls);
+  if (!options.ok()) {
+    std::cerr << ErrorLine(options.status(), flags.target) << "\n";
+    return ExitCodeOf(options.status());
+  }
+  const Client client(flags.target, *options);
   Connection connection{client, {}};
   if (flags.deadline_seconds > 0) {
     connection.timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -77,7 +88,7 @@ int Main(int argc, char** argv) {
   const absl::Status status = action(connection);
   if (!status.ok()) {
     std::cout << std::flush;
-    std::cerr << ErrorLine(status, flags.target) << "\n";
+    std::cerr << ErrorLine(status, flags.target, flags.tls.enabled()) << "\n";
   }
   return ExitCodeOf(status);
 }

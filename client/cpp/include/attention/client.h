@@ -36,8 +36,12 @@ struct ClientOptions {
   // a server that should not be trusted with more memory of this process.
   int64_t max_reply_bytes = int64_t{1} << 30;
 
-  // Null: plain text without authentication.
+  // Null: plain text without authentication. TLS: attention/tls.h.
   std::shared_ptr<grpc::ChannelCredentials> credentials;
+
+  // The name that the server's certificate must have; empty: the host of the
+  // target. Without TLS it means nothing.
+  std::string tls_server_name;
 };
 
 struct CallOptions {
