@@ -59,7 +59,7 @@ absl::Status WeightSetAssembler::TakeHeader(
 }
 
 absl::Status WeightSetAssembler::TakeChunk(
-    const v1::GetWeightsResponse::Chunk& chunk) {
+    const v1::TensorChunk& chunk) {
   const auto found = tensors_.find(chunk.tensor());
   if (found == tensors_.end()) {
     return absl::DataLossError(

@@ -24,7 +24,7 @@ class WeightSetAssembler {
 
  private:
   absl::Status TakeHeader(v1::GetWeightsResponse::Header header);
-  absl::Status TakeChunk(const v1::GetWeightsResponse::Chunk& chunk);
+  absl::Status TakeChunk(const v1::TensorChunk& chunk);
 
   bool has_header_ = false;
   StoredWeightSet result_;

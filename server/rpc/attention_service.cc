@@ -161,12 +161,13 @@ absl::Status MoveLabel(const v1::SetLabelRequest& request,
 // and written here (docs/adr/0005-raw-transport.md).
 using Contract = v1::AttentionService;
 using Parsed = Contract::WithCallbackMethod_SetWeights<
-    Contract::WithCallbackMethod_GetWeights<
-        Contract::WithCallbackMethod_ListWeights<
-            Contract::WithCallbackMethod_DeleteWeights<
-                Contract::WithCallbackMethod_SetLabel<
-                    Contract::WithCallbackMethod_GetServerInfo<
-                        Contract::Service>>>>>>;
+    Contract::WithCallbackMethod_UploadWeights<
+        Contract::WithCallbackMethod_GetWeights<
+            Contract::WithCallbackMethod_ListWeights<
+                Contract::WithCallbackMethod_DeleteWeights<
+                    Contract::WithCallbackMethod_SetLabel<
+                        Contract::WithCallbackMethod_GetServerInfo<
+                            Contract::Service>>>>>>>;
 using Base = Contract::WithRawCallbackMethod_ComputeAttention<
     Contract::WithRawCallbackMethod_StreamAttention<Parsed>>;
 
