@@ -92,7 +92,7 @@ def test_options_in_combination_are_numpys(client, inputs, seed):
 
 
 @pytest.mark.parametrize("options", [
-    {"num_heads": 2, "num_kv_heads": 2},
+    {"num_heads": 2, "num_kv_heads": 1},
     {"causal": True, "alignment": "bottom_right"},
     {"window_left": 1, "alignment": "top_left"},
     {"window_right": 1, "alignment": "top_left"},
@@ -105,10 +105,9 @@ def test_options_in_combination_are_numpys(client, inputs, seed):
 ], ids=lambda options: next(iter(options)))
 def test_every_option_changes_the_answer(client, inputs, options):
     plain = {"num_heads": HEADS, "num_kv_heads": KV_HEADS}
-    if "num_heads" in options:
-        inputs[2] = inputs[2][..., :4]
     first = client.compute(*inputs, **plain).output
-    assert not np.array_equal(first, client.compute(*inputs, **plain | options).output)
+    changed = client.compute(*inputs, **plain | options).output
+    assert not np.array_equal(first, changed)
 
 
 def test_where_row_zero_stands_changes_the_answer(client, inputs):
@@ -134,7 +133,7 @@ def test_none_is_an_option_left_out(client, inputs):
 
 
 def test_falsy_options_are_sent(client, inputs):
-    """0 is a scale, a window and a version's absence; None is not 0."""
+    """0 is a scale and a window; None is neither."""
     options = {"num_heads": HEADS, "num_kv_heads": KV_HEADS}
     flat = client.compute(*inputs, **options, softmax_scale=0.0,
                           attention_matrix="attention_weights")

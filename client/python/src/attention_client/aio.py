@@ -85,18 +85,20 @@ class AsyncClient:
         """As Client.compute_many, with `async for`; the requests may have to be
         waited for."""
         failures: list[BaseException] = []
-        call = self._methods["StreamAttention"](
-            many.numbered_async(requests, failures), timeout=timeout)
+        call = self._methods["StreamAttention"](timeout=timeout)
+        sending = asyncio.create_task(_send(
+            call, many.numbered_async(requests, failures), failures))
         try:
             async for message in call:
                 yield many.answer(message)
         except (grpc.RpcError, asyncio.CancelledError) as error:
-            if failures:  # gRPC then cancels the call
+            if failures:
                 raise failures[0] from None
             if isinstance(error, grpc.RpcError):
                 raise errors.from_rpc_error(error) from None
             raise
         finally:
+            sending.cancel()
             call.cancel()  # for who stops listening; without effect at the end
 
     async def close(self) -> None:
@@ -140,3 +142,19 @@ class AsyncClient:
                 messages.cancel()  # without effect at the end
             return None
         return await call(step.requests, timeout=step.timeout)
+
+
+async def _send(
+    call: Any,
+    messages: AsyncIterator[pb.StreamAttentionRequest],
+    failures: list[BaseException],
+) -> None:
+    """Writes until there are no more messages or the stream has ended, of which
+    its reader is told."""
+    try:
+        async for message in messages:
+            await call.write(message)
+        await call.done_writing()
+    except Exception:
+        if failures:
+            call.cancel()

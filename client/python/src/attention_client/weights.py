@@ -46,7 +46,7 @@ class WeightSet:
     value: Projection  # out = num_kv_heads * value_dim
     output: Projection | None = None  # in = num_heads * value_dim
     num_heads: int
-    num_kv_heads: int | None = None  # None: num_heads
+    num_kv_heads: int | None = None  # None becomes num_heads
     # "in_out": x @ weight, the chapter's; "out_in": x @ weight.T, of
     # torch.nn.Linear.
     layout: enums.Layout
@@ -61,6 +61,8 @@ class WeightSet:
                 raise TypeError(f"{name} is {type(projection).__name__}; "
                                 "expected a Projection")
             object.__setattr__(self, name, _as_arrays(projection, name))
+        if self.num_kv_heads is None:
+            object.__setattr__(self, "num_kv_heads", self.num_heads)
         for path, array in self.tensors():
             if array.dtype != self.dtype:
                 raise ValueError(
