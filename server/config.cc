@@ -19,7 +19,7 @@ namespace {
 constexpr char kName[] = "attention-server";
 
 constexpr char kFooter[] = R"(
-Sizes take KiB, MiB and GiB; --shutdown-grace takes s and ms.
+Sizes take KiB, MiB and GiB; times take s and ms.
 Each flag is also an environment variable and a key of the --config file. A flag
 wins over the environment, the environment over the file.
 SIGTERM and SIGINT stop the server: new calls are answered UNAVAILABLE, calls in
@@ -34,6 +34,11 @@ std::string EnvironmentName(const std::string& flag) {
 // Without the text it would add to each flag's line of --help.
 CLI::Validator Quiet(const CLI::Validator& validator) {
   return validator.description("");
+}
+
+CLI::AsNumberWithUnit AsSeconds() {
+  return CLI::AsNumberWithUnit(
+      std::map<std::string, double>{{"s", 1.0}, {"ms", 1e-3}});
 }
 
 // The flags, bound to a config.
@@ -110,8 +115,7 @@ class Flags {
         ->check(Quiet(CLI::Range(0, 1024)));
     Add("shutdown-grace", config_.shutdown_grace_seconds,
         "Seconds that calls in flight get to finish after SIGTERM")
-        ->transform(Quiet(CLI::AsNumberWithUnit(
-            std::map<std::string, double>{{"s", 1.0}, {"ms", 1e-3}})))
+        ->transform(Quiet(AsSeconds()))
         ->type_name("SECONDS")
         ->check(Quiet(CLI::Range(0.0, 86400.0)));
     Add("log-level", config_.log_level,
@@ -175,6 +179,14 @@ class Flags {
              "Requests one StreamAttention may have under way; it is not read "
              "on while it has that many",
              std::numeric_limits<int32_t>::max());
+    AddSize("max-weight-set-bytes", limits.max_weight_set_bytes,
+            "Bytes of all tensors of one weight set that UploadWeights brings",
+            kAny);
+    Add("max-upload-idle", limits.max_upload_idle_seconds,
+        "Seconds in which an UploadWeights has to bring 1 MiB, or it is ended")
+        ->transform(Quiet(AsSeconds()))
+        ->type_name("SECONDS")
+        ->check(Quiet(CLI::Range(0.001, 86400.0)));
   }
 
   CLI::App app_;

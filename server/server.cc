@@ -29,7 +29,7 @@ constexpr int kFrameBytes = (1 << 24) - 1;
 
 // The share of --max-bytes-in-flight that may be kept for later while it is
 // idle.
-constexpr int64_t kIdleShare = 4;
+constexpr int64_t kIdleShare = 8;
 
 // What calls that were cancelled get to be answered in, before their
 // connections are closed.

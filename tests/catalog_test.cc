@@ -344,5 +344,53 @@ TEST_F(CatalogTest, HeldVersionOutlivesItsDeletion) {
   EXPECT_EQ(held->As<double>()->query.weight[1], 4);
 }
 
+WeightSetVersion::Record RecordFor(const std::string& name) {
+  WeightSetVersion::Record record;
+  record.name = name;
+  record.contents = RequestFor(name).contents;
+  return record;
+}
+
+TEST_F(CatalogTest, WhatCouldNotBeAppendedIsKnownBeforeItsContents) {
+  Append(*catalog_, "a");
+  WeightSetVersion::Record record = RecordFor("a");
+  record.contents = {};
+  EXPECT_TRUE(catalog_->CheckAppend(record, {}).ok());
+  EXPECT_TRUE(catalog_->CheckAppend(record, {1, {}}).ok());
+  ExpectError(catalog_->CheckAppend(record, {0, {}}), Code::kAborted,
+              "expected_version",
+              "expected_version is 0 but the latest version of \"a\" is 1");
+  record.name = "new";
+  EXPECT_TRUE(catalog_->CheckAppend(record, {0, {}}).ok());
+  EXPECT_EQ(catalog_->CheckAppend(record, {1, {}}).code(), Code::kAborted);
+  EXPECT_EQ(ErrorField(catalog_->CheckAppend(record, {0, {"9"}})), "labels[0]");
+  record.name = "";
+  EXPECT_EQ(ErrorField(catalog_->CheckAppend(record, {})), "name");
+}
+
+TEST_F(CatalogTest, RepetitionIsNotComparedBeforeItsContents) {
+  SetRequest request = RequestFor("a");
+  request.idempotency_key = "key";
+  request.expected_version = 0;
+  Append(*catalog_, std::move(request));
+  WeightSetVersion::Record record = RecordFor("a");
+  record.idempotency_key = "key";
+  EXPECT_TRUE(catalog_->CheckAppend(record, {0, {}}).ok());
+  record.idempotency_key = "other";
+  EXPECT_EQ(catalog_->CheckAppend(record, {0, {}}).code(), Code::kAborted);
+}
+
+TEST_F(CatalogTest, VersionThatIsMadeAlreadyIsAppended) {
+  auto made = WeightSetVersion::Make(RecordFor("a"));
+  ASSERT_TRUE(made.ok());
+  const auto version = catalog_->Append(*std::move(made), {0, {"prod"}});
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_EQ((*version)->record().version, 1);
+  EXPECT_EQ(NumberOf(*catalog_, "a", "prod"), 1);
+  made = WeightSetVersion::Make(RecordFor("a"));
+  EXPECT_EQ(catalog_->Append(*std::move(made), {0, {}}).status().code(),
+            Code::kAborted);
+}
+
 }  // namespace
 }  // namespace attention::weights

@@ -260,6 +260,92 @@ grpc::Status TestStream::Finish() {
   return call_->stream->Finish();
 }
 
+std::vector<v1::UploadWeightsRequest> UploadOf(
+    const v1::SetWeightsRequest& request, const std::string& sha256,
+    int64_t chunk_bytes) {
+  std::vector<v1::UploadWeightsRequest> messages(1);
+  auto& header = *messages.front().mutable_header();
+  header.set_name(request.name());
+  if (request.has_expected_version()) {
+    header.set_expected_version(request.expected_version());
+  }
+  header.set_idempotency_key(request.idempotency_key());
+  *header.mutable_labels() = request.labels();
+  *header.mutable_annotations() = request.annotations();
+  v1::WeightSet weights = request.weights();
+  const auto add = [&](const std::string& path, v1::Tensor& tensor) {
+    const std::string data = std::move(*tensor.mutable_data());
+    tensor.clear_data();
+    const auto step = static_cast<size_t>(chunk_bytes);
+    for (size_t offset = 0; offset < data.size(); offset += step) {
+      v1::TensorChunk& chunk = *messages.emplace_back().mutable_chunk();
+      chunk.set_tensor(path);
+      chunk.set_offset(static_cast<int64_t>(offset));
+      chunk.set_data(data.substr(offset, step));
+    }
+  };
+  const auto add_projection = [&](const std::string& name, bool present,
+                                  v1::Projection* projection) {
+    if (!present) return;
+    add(name + ".weight", *projection->mutable_weight());
+    if (projection->has_bias())
+      add(name + ".bias", *projection->mutable_bias());
+  };
+  add_projection("query", weights.has_query(), weights.mutable_query());
+  add_projection("key", weights.has_key(), weights.mutable_key());
+  add_projection("value", weights.has_value(), weights.mutable_value());
+  const bool has_output = weights.has_output();
+  if (has_output) {
+    add_projection("output", has_output, weights.mutable_output());
+  }
+  *messages.front().mutable_header()->mutable_weights() = std::move(weights);
+  messages.emplace_back().set_sha256(sha256);
+  return messages;
+}
+
+struct TestUpload::Call {
+  std::unique_ptr<v1::AttentionService::Stub> stub;
+  grpc::ClientContext context;
+  v1::UploadWeightsResponse reply;
+  std::unique_ptr<grpc::ClientWriter<v1::UploadWeightsRequest>> writer;
+  bool finished = false;
+};
+
+TestUpload::TestUpload(const std::shared_ptr<grpc::Channel>& channel,
+                       std::chrono::system_clock::time_point deadline)
+    : call_(new Call{v1::AttentionService::NewStub(channel)}) {
+  if (deadline != std::chrono::system_clock::time_point::max()) {
+    call_->context.set_deadline(deadline);
+  }
+  call_->writer = call_->stub->UploadWeights(&call_->context, &call_->reply);
+}
+
+TestUpload::~TestUpload() {
+  if (call_->finished) return;
+  Cancel();
+  Wait();
+}
+
+bool TestUpload::Send(const v1::UploadWeightsRequest& message) {
+  return call_->writer->Write(message);
+}
+
+void TestUpload::Cancel() { call_->context.TryCancel(); }
+
+grpc::Status TestUpload::Finish() {
+  call_->writer->WritesDone();
+  return Wait();
+}
+
+grpc::Status TestUpload::Wait() {
+  call_->finished = true;
+  return call_->writer->Finish();
+}
+
+const v1::UploadWeightsResponse& TestUpload::reply() const {
+  return call_->reply;
+}
+
 bool IsServing(const std::shared_ptr<grpc::Channel>& channel,
                const std::string& service) {
   // HealthCheckRequest.service is field 1; HealthCheckResponse.status is field

@@ -321,7 +321,7 @@ TEST(ServiceLimits, ShortCallInFlightIsAnsweredWhileDraining) {
 TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   auto config = TestServer::TestConfig();
   config.threads = 3;
-  config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008};
+  config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010};
   TestServer server(config);
   v1::GetServerInfoResponse info;
   ASSERT_TRUE(server.client().Info(&info).ok());
@@ -342,7 +342,9 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(limits.max_requests_in_flight(), 1006);
   EXPECT_EQ(limits.max_bytes_in_flight(), 1007);
   EXPECT_EQ(limits.max_stream_in_flight(), 1008);
-  EXPECT_THAT(info.features(), ElementsAre("stream-attention"));
+  EXPECT_EQ(limits.max_weight_set_bytes(), 1009);
+  EXPECT_EQ(limits.max_upload_idle().seconds(), 1010);
+  EXPECT_THAT(info.features(), ElementsAre("stream-attention", "upload-weights"));
 }
 
 // The request id in the trailers of a call that sent `id`, if not empty.

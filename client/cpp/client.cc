@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.grpc.pb.h"
@@ -13,6 +14,7 @@
 #include "client/cpp/stream_impl.h"
 #include "client/cpp/tls_fault.h"
 #include "client/cpp/weight_set_assembler.h"
+#include "client/cpp/weight_set_disassembler.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -51,6 +53,29 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
                                        ? options.credentials
                                        : grpc::InsecureChannelCredentials(),
                                    arguments);
+}
+
+// Bytes of the largest message protobuf can write.
+constexpr size_t kLargestMessage = std::numeric_limits<int>::max();
+
+// Whether the server, or its gRPC, refused a request for the size of its
+// message.
+bool IsMessageTooLarge(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kResourceExhausted &&
+         (absl::StrContains(status.message(), "--max-message-bytes") ||
+          absl::StrContains(status.message(), "larger than max"));
+}
+
+// `status`, its details kept, with what to do instead.
+absl::Status WithUploadCure(const absl::Status& status) {
+  absl::Status cured(status.code(),
+                     absl::StrCat(status.message(),
+                                  "; UploadWeights takes weight sets that are "
+                                  "larger than a message"));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
+    cured.SetPayload(type, payload);
+  });
+  return cured;
 }
 
 void SetDeadline(const CallOptions& options, grpc::ClientContext& context) {
@@ -159,26 +184,82 @@ std::unique_ptr<AttentionStream> Client::OpenStream(
 
 absl::StatusOr<v1::SetWeightsResponse> Client::SetWeights(
     const v1::SetWeightsRequest& request, const CallOptions& options) const {
-  return stubs_->Call(*stubs_->attention, &AttentionService::Stub::SetWeights,
-                      request, options);
+  if (request.ByteSizeLong() > kLargestMessage) {
+    return WithUploadCure(absl::ResourceExhaustedError(
+        absl::StrCat("the request has ", request.ByteSizeLong(),
+                     " bytes and a message at most ", kLargestMessage)));
+  }
+  auto response =
+      stubs_->Call(*stubs_->attention, &AttentionService::Stub::SetWeights,
+                   request, options);
+  if (IsMessageTooLarge(response.status())) {
+    return WithUploadCure(response.status());
+  }
+  return response;
+}
+
+absl::StatusOr<v1::UploadWeightsResponse> Client::UploadWeights(
+    const v1::SetWeightsRequest& request, const CallOptions& options,
+    const OnProgress& on_progress) const {
+  if (request.has_initializer()) {
+    return absl::InvalidArgumentError(
+        "initializer cannot be uploaded; SetWeights takes it");
+  }
+  absl::StatusOr<TensorSource> source = SourceOf(request.weights());
+  if (!source.ok()) return source.status();
+  return UploadWeights(HeaderOf(request), *source, options, on_progress);
+}
+
+absl::StatusOr<v1::UploadWeightsResponse> Client::UploadWeights(
+    const v1::UploadWeightsRequest::Header& header, const TensorSource& source,
+    const CallOptions& options, const OnProgress& on_progress) const {
+  absl::StatusOr<WeightSetDisassembler> parts =
+      WeightSetDisassembler::Start(header, source);
+  if (!parts.ok()) return parts.status();
+  grpc::ClientContext context;
+  SetDeadline(options, context);
+  v1::UploadWeightsResponse response;
+  const auto writer = stubs_->attention->UploadWeights(&context, &response);
+  v1::UploadWeightsRequest message;
+  while (true) {
+    const absl::StatusOr<bool> made = parts->Next(message);
+    if (!made.ok()) {
+      // Without the checksum nothing is appended; Finish need not wait.
+      context.TryCancel();
+      writer->Finish();
+      return made.status();
+    }
+    // A server that takes no more has its reasons ready.
+    if (!*made || !writer->Write(message)) break;
+    if (on_progress && message.has_chunk()) {
+      on_progress(parts->bytes(), parts->total_bytes());
+    }
+  }
+  writer->WritesDone();
+  const grpc::Status status = writer->Finish();
+  if (!status.ok()) return FromGrpc(status);
+  return response;
 }
 
 absl::StatusOr<StoredWeightSet> Client::GetWeights(
-    const v1::GetWeightsRequest& request, const CallOptions& options) const {
+    const v1::GetWeightsRequest& request, const CallOptions& options,
+    const OnProgress& on_progress) const {
   grpc::ClientContext context;
   SetDeadline(options, context);
   const auto reader = stubs_->attention->GetWeights(&context, request);
   WeightSetAssembler assembler;
   v1::GetWeightsResponse message;
   while (reader->Read(&message)) {
-    const absl::Status status = assembler.Take(std::move(message));
+    const absl::Status status = assembler.Take(message);
     if (!status.ok()) {
       // Finish waits for the server, which need not go on.
       context.TryCancel();
       reader->Finish();
       return status;
     }
-    message.Clear();
+    if (on_progress && message.has_chunk()) {
+      on_progress(assembler.bytes(), assembler.total_bytes());
+    }
   }
   const grpc::Status status = reader->Finish();
   if (!status.ok()) return stubs_->WithCure(FromGrpc(status));

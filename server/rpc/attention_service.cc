@@ -1,5 +1,6 @@
 #include "server/rpc/attention_service.h"
 
+#include <google/protobuf/util/time_util.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <algorithm>
@@ -20,6 +21,7 @@
 #include "server/rpc/status.h"
 #include "server/rpc/weight_set_proto.h"
 #include "server/rpc/weights_stream.h"
+#include "server/rpc/weights_upload.h"
 
 namespace attention::rpc {
 namespace {
@@ -70,7 +72,13 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   limits.set_max_requests_in_flight(backend.limits.max_requests_in_flight);
   limits.set_max_bytes_in_flight(backend.limits.max_bytes_in_flight);
   limits.set_max_stream_in_flight(backend.limits.max_stream_in_flight);
+  limits.set_max_weight_set_bytes(backend.limits.max_weight_set_bytes);
+  const auto idle_ms =
+      static_cast<int64_t>(1e3 * backend.limits.max_upload_idle_seconds);
+  *limits.mutable_max_upload_idle() =
+      google::protobuf::util::TimeUtil::MillisecondsToDuration(idle_ms);
   reply.add_features("stream-attention");
+  reply.add_features("upload-weights");
 }
 
 // The contents a SetWeightsRequest brings or describes.
@@ -161,12 +169,13 @@ absl::Status MoveLabel(const v1::SetLabelRequest& request,
 // and written here (docs/adr/0005-raw-transport.md).
 using Contract = v1::AttentionService;
 using Parsed = Contract::WithCallbackMethod_SetWeights<
-    Contract::WithCallbackMethod_GetWeights<
-        Contract::WithCallbackMethod_ListWeights<
-            Contract::WithCallbackMethod_DeleteWeights<
-                Contract::WithCallbackMethod_SetLabel<
-                    Contract::WithCallbackMethod_GetServerInfo<
-                        Contract::Service>>>>>>;
+    Contract::WithCallbackMethod_UploadWeights<
+        Contract::WithCallbackMethod_GetWeights<
+            Contract::WithCallbackMethod_ListWeights<
+                Contract::WithCallbackMethod_DeleteWeights<
+                    Contract::WithCallbackMethod_SetLabel<
+                        Contract::WithCallbackMethod_GetServerInfo<
+                            Contract::Service>>>>>>>;
 using Base = Contract::WithRawCallbackMethod_ComputeAttention<
     Contract::WithRawCallbackMethod_StreamAttention<Parsed>>;
 
@@ -212,6 +221,12 @@ class AttentionService final : public Base {
                                        backend_.catalog, *reply);
                           });
                         });
+  }
+
+  grpc::ServerReadReactor<v1::UploadWeightsRequest>* UploadWeights(
+      grpc::CallbackServerContext* context,
+      v1::UploadWeightsResponse* reply) override {
+    return ServeUploadWeights(*context, backend_, *reply);
   }
 
   grpc::ServerWriteReactor<v1::GetWeightsResponse>* GetWeights(

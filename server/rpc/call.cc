@@ -102,7 +102,7 @@ void Call::Log(const absl::Status& status) const {
       "{} id={} code={} request_bytes={} reply_bytes={} queue_us={} "
       "compute_us={} total_us={} peer={}{}",
       facts_.method, facts_.id, absl::StatusCodeToString(status.code()),
-      facts_.request_bytes, reply_bytes_, Microseconds(queue_),
+      facts_.request_bytes + request_bytes_, reply_bytes_, Microseconds(queue_),
       Microseconds(compute_), Microseconds(Clock::now() - received_),
       facts_.peer(),
       // Escaped, so that no text a client chose can forge a line.

@@ -61,6 +61,7 @@ class Call {
 
   // What the log line tells beyond the totals.
   void set_timing(Clock::duration queue, Clock::duration compute);
+  void add_request_bytes(int64_t bytes) { request_bytes_ += bytes; }
   void add_reply_bytes(int64_t bytes) { reply_bytes_ += bytes; }
 
   // Answers; only the first answer counts. Writes the log line: at level debug
@@ -86,6 +87,7 @@ class Call {
   std::shared_ptr<Admission::Ticket> ticket_;
   Clock::duration queue_{};
   Clock::duration compute_{};
+  int64_t request_bytes_ = 0;  // beyond those of the first message
   int64_t reply_bytes_ = 0;
   std::atomic<bool> finished_{false};
 };

@@ -47,7 +47,11 @@ absl::StatusOr<weights::Distribution> DistributionFromProto(
 // Reads the projections of one weight set, which share a dtype.
 class ContentsReader {
  public:
-  explicit ContentsReader(const CodecLimits& limits) : limits_(limits) {}
+  // Whether the tensors carry their elements, or those come later.
+  enum class Elements { kCarried, kLater };
+
+  ContentsReader(Elements elements, const CodecLimits& limits)
+      : elements_(elements), limits_(limits) {}
 
   absl::Status Projection(bool present, const v1::Projection& message,
                           absl::string_view field,
@@ -68,28 +72,46 @@ class ContentsReader {
  private:
   absl::Status Tensor(const v1::Tensor& message, const std::string& field,
                       weights::StoredTensor& out) {
+    return elements_ == Elements::kLater ? Header(message, field, out)
+                                         : Carried(message, field, out);
+  }
+
+  absl::Status Header(const v1::Tensor& message, const std::string& field,
+                      weights::StoredTensor& out) {
+    for (const auto& [carried, name] :
+         {std::pair(!message.data().empty(), ".data"),
+          std::pair(message.values_size() > 0, ".values")}) {
+      if (!carried) continue;
+      return FieldError(StrCat(field, name),
+                        "is set; expected none in the header, the elements "
+                        "come in chunks");
+    }
+    absl::Status status = CheckDataType(message.dtype(), field);
+    if (!status.ok()) return status;
+    for (int axis = 0; axis < message.shape_size(); ++axis) {
+      if (message.shape(axis) <= limits_.max_axis) continue;
+      return FieldError(StrCat(field, ".shape[", axis, "]"),
+                        StrCat("is ", message.shape(axis), "; expected 1 to ",
+                               limits_.max_axis, " (max_axis)"));
+    }
+    out.shape.assign(message.shape().begin(), message.shape().end());
+    return status;
+  }
+
+  absl::Status Carried(const v1::Tensor& message, const std::string& field,
+                       weights::StoredTensor& out) {
     absl::StatusOr<TensorView> view = TensorView::Of(message, field, limits_);
     if (!view.ok()) return view.status();
-    if (!IsFloat(view->dtype())) {
-      return FieldError(StrCat(field, ".dtype"), "is BOOL; expected a float");
-    }
-    if (first_field_.empty()) {
-      first_field_ = field;
-      dtype_ = view->dtype();
-    } else if (view->dtype() != dtype_) {
-      return FieldError(StrCat(field, ".dtype"),
-                        StrCat("is ", DataTypeName(view->dtype()), " but ",
-                               first_field_, ".dtype is ", DataTypeName(dtype_),
-                               "; a weight set has one dtype"));
-    }
+    absl::Status status = CheckDataType(view->dtype(), field);
+    if (!status.ok()) return status;
     out.shape.assign(view->shape().begin(), view->shape().end());
     if (!view->has_values()) {
       out.data = message.data();
       return absl::OkStatus();
     }
     std::vector<double> elements(static_cast<size_t>(view->size()));
-    absl::Status status = view->Read<double>(
-        0, view->size(), TensorView::Accept::kFinite, elements.data());
+    status = view->Read<double>(0, view->size(), TensorView::Accept::kFinite,
+                                elements.data());
     if (!status.ok()) return status;
     v1::Tensor rounded;
     status = EncodeTensor<double>(elements, out.shape, dtype_,
@@ -98,10 +120,59 @@ class ContentsReader {
     return status;
   }
 
+  // That it is a float, and that of the tensors before.
+  absl::Status CheckDataType(v1::DataType dtype, const std::string& field) {
+    if (!IsFloat(dtype)) {
+      return FieldError(
+          StrCat(field, ".dtype"),
+          StrCat("is ", DataTypeName(dtype), "; expected a float"));
+    }
+    if (first_field_.empty()) {
+      first_field_ = field;
+      dtype_ = dtype;
+    }
+    if (dtype == dtype_) return absl::OkStatus();
+    return FieldError(
+        StrCat(field, ".dtype"),
+        StrCat("is ", DataTypeName(dtype), " but ", first_field_, ".dtype is ",
+               DataTypeName(dtype_), "; a weight set has one dtype"));
+  }
+
+  const Elements elements_;
   const CodecLimits limits_;
   std::string first_field_;
   v1::DataType dtype_ = v1::DATA_TYPE_FLOAT32;
 };
+
+absl::StatusOr<weights::WeightSetContents> ReadContents(
+    const v1::WeightSet& message, ContentsReader reader) {
+  weights::WeightSetContents contents;
+  absl::StatusOr<core::Layout> layout =
+      LayoutFromProto(message.layout(), "weights.layout");
+  if (!layout.ok()) return layout.status();
+  contents.layout = *layout;
+  contents.num_heads = message.num_heads();
+  contents.num_kv_heads =
+      message.has_num_kv_heads() ? message.num_kv_heads() : message.num_heads();
+
+  absl::Status status = reader.Projection(message.has_query(), message.query(),
+                                          "weights.query", contents.query);
+  if (status.ok()) {
+    status = reader.Projection(message.has_key(), message.key(), "weights.key",
+                               contents.key);
+  }
+  if (status.ok()) {
+    status = reader.Projection(message.has_value(), message.value(),
+                               "weights.value", contents.value);
+  }
+  if (status.ok() && message.has_output()) {
+    status = reader.Projection(true, message.output(), "weights.output",
+                               contents.output.emplace());
+  }
+  if (!status.ok()) return status;
+  contents.dtype = reader.dtype();
+  return contents;
+}
 
 void TensorHeader(const weights::StoredTensor& tensor, weights::DType dtype,
                   v1::Tensor& out) {
@@ -155,33 +226,12 @@ absl::StatusOr<weights::Which> WhichOf(const v1::WeightSetSelector& selector) {
 
 absl::StatusOr<weights::WeightSetContents> ContentsFromProto(
     const v1::WeightSet& message, const CodecLimits& limits) {
-  weights::WeightSetContents contents;
-  absl::StatusOr<core::Layout> layout =
-      LayoutFromProto(message.layout(), "weights.layout");
-  if (!layout.ok()) return layout.status();
-  contents.layout = *layout;
-  contents.num_heads = message.num_heads();
-  contents.num_kv_heads =
-      message.has_num_kv_heads() ? message.num_kv_heads() : message.num_heads();
+  return ReadContents(message, {ContentsReader::Elements::kCarried, limits});
+}
 
-  ContentsReader reader(limits);
-  absl::Status status = reader.Projection(message.has_query(), message.query(),
-                                          "weights.query", contents.query);
-  if (status.ok()) {
-    status = reader.Projection(message.has_key(), message.key(), "weights.key",
-                               contents.key);
-  }
-  if (status.ok()) {
-    status = reader.Projection(message.has_value(), message.value(),
-                               "weights.value", contents.value);
-  }
-  if (status.ok() && message.has_output()) {
-    status = reader.Projection(true, message.output(), "weights.output",
-                               contents.output.emplace());
-  }
-  if (!status.ok()) return status;
-  contents.dtype = reader.dtype();
-  return contents;
+absl::StatusOr<weights::WeightSetContents> ContentsFromHeader(
+    const v1::WeightSet& message, const CodecLimits& limits) {
+  return ReadContents(message, {ContentsReader::Elements::kLater, limits});
 }
 
 absl::StatusOr<weights::Initializer> InitializerFromProto(

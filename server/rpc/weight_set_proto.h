@@ -24,6 +24,12 @@ absl::StatusOr<weights::Which> WhichOf(const v1::WeightSetSelector& selector);
 absl::StatusOr<weights::WeightSetContents> ContentsFromProto(
     const v1::WeightSet& message, const CodecLimits& limits);
 
+// The same of a header, whose tensors have dtype and shape alone: contents
+// without data. Refuses a tensor that carries elements, and an axis beyond
+// limits.max_axis; shapes are left to weights::DimsOf.
+absl::StatusOr<weights::WeightSetContents> ContentsFromHeader(
+    const v1::WeightSet& message, const CodecLimits& limits);
+
 // FieldErrors below "initializer" for enums and contradictions; sizes are left
 // to weights::Initialize.
 absl::StatusOr<weights::Initializer> InitializerFromProto(

@@ -68,6 +68,19 @@ absl::Status CheckRepetition(const WeightSetVersion::Record& earlier,
                    "; expected a key of its own for another request"));
 }
 
+// What is wrong with a version to append, whatever there is already.
+absl::Status CheckFields(const WeightSetVersion::Record& record,
+                         const AppendOptions& options) {
+  for (const absl::Status& status :
+       {CheckName("name", record.name), CheckLabels(options.labels),
+        CheckExpectedVersion(options.expected_version),
+        CheckIdempotencyKey(record.idempotency_key),
+        CheckAnnotations(record.annotations)}) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
 // What a store must never hold.
 absl::Status CheckLoaded(const StoredWeightSet& set) {
   int64_t previous = 0;
@@ -193,37 +206,59 @@ absl::StatusOr<ListPage> Catalog::List(const ListRequest& request) const {
 }
 
 absl::StatusOr<VersionPointer> Catalog::Set(SetRequest request) {
-  for (const absl::Status& status :
-       {CheckName("name", request.name), CheckLabels(request.labels),
-        CheckExpectedVersion(request.expected_version),
-        CheckIdempotencyKey(request.idempotency_key),
-        CheckAnnotations(request.annotations)}) {
-    if (!status.ok()) return status;
-  }
   WeightSetVersion::Record record;
-  record.name = request.name;
-  record.idempotency_key = request.idempotency_key;
+  record.name = std::move(request.name);
+  record.idempotency_key = std::move(request.idempotency_key);
   record.annotations = std::move(request.annotations);
   record.contents = std::move(request.contents);
+  const AppendOptions options = {request.expected_version,
+                                 std::move(request.labels)};
+  if (absl::Status status = CheckFields(record, options); !status.ok()) {
+    return status;
+  }
   // Reads every element; writers of other weight sets do not wait for it.
   absl::StatusOr<std::unique_ptr<WeightSetVersion>> made =
       WeightSetVersion::Make(std::move(record));
   if (!made.ok()) return made.status();
-  const std::shared_ptr<WeightSetVersion> version = *std::move(made);
+  return Append(*std::move(made), options);
+}
 
+absl::Status Catalog::CheckAppend(const WeightSetVersion::Record& record,
+                                  const AppendOptions& options) const {
+  if (absl::Status status = CheckFields(record, options); !status.ok()) {
+    return status;
+  }
+  SetPointer known = snapshot()->Known(record.name);
+  if (known == nullptr) {
+    known =
+        std::make_shared<const StoredWeightSet>(StoredWeightSet{record.name});
+  }
+  // A repetition does not compare; whether it is one, its contents will tell.
+  if (FindKey(*known, record.idempotency_key) != nullptr) {
+    return absl::OkStatus();
+  }
+  return CompareLatest(options.expected_version, *known);
+}
+
+absl::StatusOr<VersionPointer> Catalog::Append(
+    std::unique_ptr<WeightSetVersion> made, const AppendOptions& options) {
+  const std::shared_ptr<WeightSetVersion> version = std::move(made);
+  const WeightSetVersion::Record& record = version->record();
+  if (absl::Status status = CheckFields(record, options); !status.ok()) {
+    return status;
+  }
   VersionPointer answer = version;
   Change change;
   change.check = [&](const StoredWeightSet& set) -> absl::StatusOr<bool> {
-    if (VersionPointer earlier = FindKey(set, request.idempotency_key)) {
+    if (VersionPointer earlier = FindKey(set, record.idempotency_key)) {
       answer = std::move(earlier);
-      if (absl::Status same =
-              CheckRepetition(answer->record(), version->record());
+      if (absl::Status same = CheckRepetition(answer->record(), record);
           !same.ok()) {
         return same;
       }
       return false;
     }
-    if (absl::Status status = CompareLatest(request.expected_version, set);
+    if (absl::Status status = CompareLatest(options.expected_version, set);
         !status.ok()) {
       return status;
     }
@@ -231,12 +266,12 @@ absl::StatusOr<VersionPointer> Catalog::Set(SetRequest request) {
     return true;
   };
   change.apply = [&](StoredWeightSet& set) {
-    AppendVersion(set, version, request.labels);
+    AppendVersion(set, version, options.labels);
   };
   change.store = [&](const StoredWeightSet& set) {
-    return store_->AppendVersion(set.revision, version, request.labels);
+    return store_->AppendVersion(set.revision, version, options.labels);
   };
-  if (absl::Status status = Write(request.name, change); !status.ok()) {
+  if (absl::Status status = Write(record.name, change); !status.ok()) {
     return status;
   }
   return answer;

@@ -28,12 +28,18 @@ struct SetRequest {
   std::map<std::string, std::string> annotations;
 };
 
+// What a version that is appended depends on and brings, beside itself.
+struct AppendOptions {
+  std::optional<int64_t> expected_version;
+  std::vector<std::string> labels;
+};
+
 // Names, versions and labels, held in a snapshot that is replaced as a whole: a
 // reader takes it without waiting for any writer, and keeps what it holds
 // alive. Writers go one after the other, first to the store, then to the
 // snapshot, so nothing is ever seen that the store does not hold. Thread-safe;
-// Set, SetLabel, Delete and Refresh may block on the store, the others never
-// block.
+// Set, Append, SetLabel, Delete and Refresh may block on the store, the others
+// never block.
 //
 // Errors name fields as the contract does, those about a WeightSetSelector
 // below "weight_set": INVALID_ARGUMENT, NOT_FOUND (naming what there is),
@@ -62,6 +68,16 @@ class Catalog {
   // expected_version nor moves labels.
   absl::StatusOr<std::shared_ptr<const WeightSetVersion>> Set(
       SetRequest request);
+
+  // The same with a version that is made already and has no number yet; name,
+  // idempotency key and annotations are its record's.
+  absl::StatusOr<std::shared_ptr<const WeightSetVersion>> Append(
+      std::unique_ptr<WeightSetVersion> version, const AppendOptions& options);
+
+  // What Append would refuse as things stand, whatever the contents of
+  // `record`, which are not looked at: to be known before they have come.
+  absl::Status CheckAppend(const WeightSetVersion::Record& record,
+                           const AppendOptions& options) const;
 
   // Points `label` at `version`, or removes it if there is none; returns the
   // version it points to, null if removed. expected_version compares with where

@@ -46,9 +46,8 @@ absl::Status CheckHeads(const WeightSetContents& contents) {
   return absl::OkStatus();
 }
 
-// Rank, axes of at least 1, and bytes as many as they say.
-absl::Status CheckTensor(const NamedTensor& named, const Axes& axes,
-                         DType dtype) {
+// Rank, and axes of at least 1.
+absl::Status CheckTensor(const NamedTensor& named, const Axes& axes) {
   const auto& [path, tensor] = named;
   const bool is_weight = path.ends_with(".weight");
   const size_t rank = is_weight ? 2 : 1;
@@ -58,22 +57,26 @@ absl::Status CheckTensor(const NamedTensor& named, const Axes& axes,
         absl::StrCat("is ", ShapeString(tensor->shape), "; expected ",
                      is_weight ? axes.text : "[out]"));
   }
-  int64_t bytes = ElementSize(dtype);
   for (size_t axis = 0; axis < rank; ++axis) {
     const int64_t size = tensor->shape[axis];
     if (size < 1) {
       return AxisError(path, static_cast<int>(axis), size,
                        "; expected at least 1");
     }
-    bytes = core::SaturatingMultiply(bytes, size);
-  }
-  if (static_cast<int64_t>(tensor->data.size()) != bytes) {
-    return FieldError(
-        absl::StrCat("weights.", path, ".data"),
-        absl::StrCat("has ", tensor->data.size(), " bytes but shape ",
-                     ShapeString(tensor->shape), " takes ", bytes));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckData(const NamedTensor& named, DType dtype) {
+  const auto& [path, tensor] = named;
+  const int64_t bytes = DataBytes(*tensor, dtype);
+  if (static_cast<int64_t>(tensor->data.size()) == bytes) {
+    return absl::OkStatus();
+  }
+  return FieldError(
+      absl::StrCat("weights.", path, ".data"),
+      absl::StrCat("has ", tensor->data.size(), " bytes but shape ",
+                   ShapeString(tensor->shape), " takes ", bytes));
 }
 
 // "query": that its bias is as long as its weight is wide.
@@ -161,9 +164,11 @@ absl::Status CheckBiases(const WeightSetContents& contents, const Axes& axes) {
   return status;
 }
 
-}  // namespace
+// Whether the data of the tensors are there to be measured.
+enum class Data { kThere, kLater };
 
-absl::StatusOr<WeightSetDims> CheckShapes(const WeightSetContents& contents) {
+absl::StatusOr<WeightSetDims> Check(const WeightSetContents& contents,
+                                    Data data) {
   if (absl::Status heads = CheckHeads(contents); !heads.ok()) return heads;
   if (ElementSize(contents.dtype) == 0) {
     return FieldError(
@@ -173,13 +178,34 @@ absl::StatusOr<WeightSetDims> CheckShapes(const WeightSetContents& contents) {
   }
   const Axes axes = AxesOf(contents.layout);
   for (const NamedTensor& named : NamedTensors(contents)) {
-    absl::Status status = CheckTensor(named, axes, contents.dtype);
+    absl::Status status = CheckTensor(named, axes);
+    if (status.ok() && data == Data::kThere) {
+      status = CheckData(named, contents.dtype);
+    }
     if (!status.ok()) return status;
   }
   if (absl::Status biases = CheckBiases(contents, axes); !biases.ok()) {
     return biases;
   }
   return CheckWidths(contents, axes);
+}
+
+}  // namespace
+
+int64_t DataBytes(const StoredTensor& tensor, DType dtype) {
+  int64_t bytes = ElementSize(dtype);
+  for (const int64_t axis : tensor.shape) {
+    bytes = core::SaturatingMultiply(bytes, axis);
+  }
+  return bytes;
+}
+
+absl::StatusOr<WeightSetDims> DimsOf(const WeightSetContents& contents) {
+  return Check(contents, Data::kLater);
+}
+
+absl::StatusOr<WeightSetDims> CheckShapes(const WeightSetContents& contents) {
+  return Check(contents, Data::kThere);
 }
 
 }  // namespace attention::weights

@@ -16,22 +16,22 @@ namespace {
 // Elements that are checked between two looks at whether all were fine.
 constexpr int64_t kRun = 1024;
 
-int64_t Elements(const StoredTensor& tensor, DType dtype) {
-  return static_cast<int64_t>(tensor.data.size()) / ElementSize(dtype);
+int64_t Elements(absl::string_view data, DType dtype) {
+  return static_cast<int64_t>(data.size()) / ElementSize(dtype);
 }
 
 // Index of the first element that is NaN or Inf in T; the number of elements if
-// there is none.
+// there is none. `data` is whole elements.
 template <typename T>
-int64_t FirstNotFinite(const StoredTensor& tensor, DType dtype) {
-  const int64_t count = Elements(tensor, dtype);
+int64_t FirstNotFinite(absl::string_view data, DType dtype) {
+  const int64_t count = Elements(data, dtype);
   int64_t first = count;
   VisitFloat(static_cast<int>(dtype), [&](auto type) {
     using Element = decltype(type);
     T numbers[kRun];
     for (int64_t done = 0; done < count; done += kRun) {
       const int64_t run = std::min(kRun, count - done);
-      const char* bytes = tensor.data.data() + done * sizeof(Element);
+      const char* bytes = data.data() + done * sizeof(Element);
       WidenBytes<Element>(bytes, run, numbers);
       if (AllFinite(numbers, run)) continue;
       const T* found = std::find_if(numbers, numbers + run, [](T number) {
@@ -45,13 +45,11 @@ int64_t FirstNotFinite(const StoredTensor& tensor, DType dtype) {
 }
 
 // Element `index` as it was sent.
-std::string ElementString(const StoredTensor& tensor, DType dtype,
-                          int64_t index) {
+std::string ElementString(absl::string_view data, DType dtype, int64_t index) {
   double number = 0;
   VisitFloat(static_cast<int>(dtype), [&](auto type) {
     using Element = decltype(type);
-    WidenBytes<Element>(tensor.data.data() + index * sizeof(Element), 1,
-                        &number);
+    WidenBytes<Element>(data.data() + index * sizeof(Element), 1, &number);
   });
   return NumberString(number);
 }
@@ -66,7 +64,7 @@ const T* ElementsAs(const StoredTensor& tensor, DType dtype,
   if (dtype == kSame && reinterpret_cast<uintptr_t>(bytes) % alignof(T) == 0) {
     return reinterpret_cast<const T*>(bytes);
   }
-  const int64_t count = Elements(tensor, dtype);
+  const int64_t count = Elements(tensor.data, dtype);
   std::vector<T>& numbers = storage.emplace_back(static_cast<size_t>(count));
   VisitFloat(static_cast<int>(dtype), [&](auto type) {
     WidenBytes<decltype(type)>(bytes, count, numbers.data());
@@ -93,11 +91,11 @@ core::Projection<T> ProjectionAs(const StoredProjection& stored,
 // FAILED_PRECONDITION if a finite FLOAT64 element is infinite as a float.
 absl::Status CheckFitsFloat(const WeightSetContents& contents) {
   for (const auto& [path, tensor] : NamedTensors(contents)) {
-    const int64_t index = FirstNotFinite<float>(*tensor, contents.dtype);
-    if (index == Elements(*tensor, contents.dtype)) continue;
+    const int64_t index = FirstNotFinite<float>(tensor->data, contents.dtype);
+    if (index == Elements(tensor->data, contents.dtype)) continue;
     return FieldError(
         absl::StatusCode::kFailedPrecondition, "weight_set",
-        absl::StrCat("has ", ElementString(*tensor, contents.dtype, index),
+        absl::StrCat("has ", ElementString(tensor->data, contents.dtype, index),
                      " in ", path, " at index ",
                      IndexString(tensor->shape, index),
                      ", beyond the range of FLOAT32; with a FLOAT64 query the "
@@ -121,16 +119,23 @@ int64_t ElementSize(DType dtype) {
   return 0;
 }
 
+absl::Status CheckFinite(absl::string_view path,
+                         const std::vector<int64_t>& shape, DType dtype,
+                         int64_t first, absl::string_view bytes) {
+  // In double no element of any dtype overflows.
+  const int64_t index = FirstNotFinite<double>(bytes, dtype);
+  if (index == Elements(bytes, dtype)) return absl::OkStatus();
+  return FieldError(absl::StrCat("weights.", path, ".data"),
+                    absl::StrCat("at index ", IndexString(shape, first + index),
+                                 " is ", ElementString(bytes, dtype, index),
+                                 "; expected a finite number"));
+}
+
 absl::Status CheckFinite(const WeightSetContents& contents) {
   for (const auto& [path, tensor] : NamedTensors(contents)) {
-    // In double no element of any dtype overflows.
-    const int64_t index = FirstNotFinite<double>(*tensor, contents.dtype);
-    if (index == Elements(*tensor, contents.dtype)) continue;
-    return FieldError(
-        absl::StrCat("weights.", path, ".data"),
-        absl::StrCat("at index ", IndexString(tensor->shape, index), " is ",
-                     ElementString(*tensor, contents.dtype, index),
-                     "; expected a finite number"));
+    absl::Status status =
+        CheckFinite(path, tensor->shape, contents.dtype, 0, tensor->data);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -150,10 +155,14 @@ absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetVersion::Make(
                      " but its contents have ", sha256));
   }
   record.sha256 = std::move(sha256);
+  return MakeChecked(std::move(record), *dims);
+}
 
+absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetVersion::MakeChecked(
+    Record record, const WeightSetDims& dims) {
   std::unique_ptr<WeightSetVersion> version(
       new WeightSetVersion(std::move(record)));
-  version->dims_ = *dims;
+  version->dims_ = dims;
   const absl::Status prepared =
       version->record_.contents.dtype == DType::kFloat64
           ? version->As<double>().status()

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "server/core/layer.h"
 
 namespace attention::weights {
@@ -58,14 +59,28 @@ struct WeightSetDims {
   int64_t output_width = 0;  // num_heads * value_dim without output projection
 };
 
-// The widths, if the shapes agree with each other, the head counts and the
-// numbers of bytes; FieldErrors below "weights", such as
-// "weights.key.weight.shape[1]". Does not read elements.
+// Bytes that the data of a tensor of this shape takes; saturates.
+// REQUIRES: no axis is negative.
+int64_t DataBytes(const StoredTensor& tensor, DType dtype);
+
+// The widths, if the shapes agree with each other and the head counts;
+// FieldErrors below "weights", such as "weights.key.weight.shape[1]". Does not
+// look at data, which need not have come yet.
+absl::StatusOr<WeightSetDims> DimsOf(const WeightSetContents& contents);
+
+// The same, if the numbers of bytes agree with the shapes, too. Does not read
+// elements.
 absl::StatusOr<WeightSetDims> CheckShapes(const WeightSetContents& contents);
 
 // FieldError naming the first NaN or Inf, such as "weights.key.weight.data at
 // index [0, 1] is NaN". REQUIRES: CheckShapes(contents).ok().
 absl::Status CheckFinite(const WeightSetContents& contents);
+
+// The same of a run of one tensor: `bytes`, whole elements, from element
+// `first` of a tensor of `shape` on. `path` is "key.weight".
+absl::Status CheckFinite(absl::string_view path,
+                         const std::vector<int64_t>& shape, DType dtype,
+                         int64_t first, absl::string_view bytes);
 
 // Lower-case hexadecimal SHA-256 over the canonical form
 // (docs/canonical-form.md). REQUIRES: CheckShapes(contents).ok().
@@ -91,6 +106,13 @@ class WeightSetVersion {
   // FLOAT64, float otherwise. DATA_LOSS if record.sha256 is given and is not
   // that of the contents.
   static absl::StatusOr<std::unique_ptr<WeightSetVersion>> Make(Record record);
+
+  // Prepares the projections alone: of contents that were checked while they
+  // came (server/weights/weight_set_builder.h).
+  // REQUIRES: shapes and elements are as Make wants them, `dims` is
+  // DimsOf(record.contents), and record.sha256 is theirs.
+  static absl::StatusOr<std::unique_ptr<WeightSetVersion>> MakeChecked(
+      Record record, const WeightSetDims& dims);
 
   // Says which version this is, where it was not known before the contents were
   // checked. Before it is shared only.

@@ -10,6 +10,7 @@
 #include "client/cpp/cli/commands.h"
 #include "client/cpp/cli/json_text.h"
 #include "client/cpp/cli/table.h"
+#include "google/protobuf/util/time_util.h"
 
 namespace attention::client {
 namespace {
@@ -41,6 +42,9 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
   add_limit("max_requests_in_flight", limits.max_requests_in_flight());
   add_limit("max_bytes_in_flight", limits.max_bytes_in_flight());
   add_limit("max_stream_in_flight", limits.max_stream_in_flight());
+  add_limit("max_weight_set_bytes", limits.max_weight_set_bytes());
+  rows.push_back({"max_upload_idle", google::protobuf::util::TimeUtil::ToString(
+                                         limits.max_upload_idle())});
   return TextTable(rows);
 }
 

@@ -14,6 +14,7 @@
 #include "client/cpp/cli/commands.h"
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/json_text.h"
+#include "client/cpp/cli/progress_bar.h"
 #include "client/cpp/cli/table.h"
 #include "client/cpp/cli/weights_flags.h"
 #include "proto/codec.h"
@@ -44,23 +45,34 @@ CLI::App& AddAction(CLI::App& weights, const std::string& name,
   return command;
 }
 
-absl::Status Send(const absl::StatusOr<v1::SetWeightsRequest>& request,
-                  bool json, const Connection& connection) {
-  if (!request.ok()) return request.status();
-  const auto response =
-      connection.client.SetWeights(*request, connection.Options());
+// Prints the version of what SetWeights or UploadWeights answered.
+template <typename Response>
+absl::Status PrintVersion(const absl::StatusOr<Response>& response, bool json) {
   if (!response.ok()) return response.status();
   return Print(json ? MessageToJson(*response)
                     : VersionLine(response->version()));
 }
 
+// Of a command that transfers weights.
+void AddQuietFlag(CLI::App& command, bool& quiet) {
+  command.add_flag("--quiet", quiet, "show no progress on a terminal");
+}
+
 struct SetCommand {
   SetFlags flags;
   bool json = false;
+  bool quiet = false;
 };
 
+// Small sets go the same way as those that no single message would hold.
 absl::Status Set(const SetCommand& command, const Connection& connection) {
-  return Send(BuildSetRequest(command.flags), command.json, connection);
+  const auto request = BuildSetRequest(command.flags);
+  if (!request.ok()) return request.status();
+  return PrintVersion(
+      connection.client.UploadWeights(
+          *request, connection.Options(),
+          ShowProgress(request->name(), command.quiet || command.json)),
+      command.json);
 }
 
 void AddSet(CLI::App& weights, Action& action) {
@@ -70,6 +82,7 @@ void AddSet(CLI::App& weights, Action& action) {
                 Set, action);
   AddSetFlags(command, flags->flags);
   command.add_flag("--json", flags->json, "print proto3 JSON");
+  AddQuietFlag(command, flags->quiet);
 }
 
 struct InitCommand {
@@ -78,7 +91,11 @@ struct InitCommand {
 };
 
 absl::Status Init(const InitCommand& command, const Connection& connection) {
-  return Send(BuildInitRequest(command.flags), command.json, connection);
+  const auto request = BuildInitRequest(command.flags);
+  if (!request.ok()) return request.status();
+  return PrintVersion(
+      connection.client.SetWeights(*request, connection.Options()),
+      command.json);
 }
 
 void AddInit(CLI::App& weights, Action& action) {
@@ -94,6 +111,7 @@ struct GetFlags {
   std::string selector;
   std::string out;
   bool json = false;
+  bool quiet = false;
 };
 
 absl::StatusOr<std::string> WeightSetTables(const v1::WeightSet& weights) {
@@ -140,8 +158,9 @@ absl::Status Get(const GetFlags& flags, const Connection& connection) {
   if (!selector.ok()) return selector.status();
   v1::GetWeightsRequest request;
   *request.mutable_weight_set() = *std::move(selector);
-  const auto stored =
-      connection.client.GetWeights(request, connection.Options());
+  const auto stored = connection.client.GetWeights(
+      request, connection.Options(),
+      ShowProgress(flags.selector, flags.quiet || flags.json));
   if (!stored.ok()) return stored.status();
   if (flags.json || !flags.out.empty()) {
     return WriteFile(flags.out.empty() ? "-" : flags.out,
@@ -162,6 +181,7 @@ void AddGet(CLI::App& weights, Action& action) {
   command.add_option("--out", flags->out, "write it there as proto3 JSON")
       ->type_name("FILE|-");
   command.add_flag("--json", flags->json, "print proto3 JSON");
+  AddQuietFlag(command, flags->quiet);
 }
 
 struct ListFlags {

@@ -11,12 +11,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "attention/status.h"
 #include "attention/stream.h"
 #include "attention/tensor.h"
@@ -60,9 +62,20 @@ struct StoredWeightSet {
   v1::WeightSet weights;
 };
 
+// Told after each chunk of a transfer, on the thread that called: how many
+// bytes of tensors went over, and how many there are.
+using OnProgress = std::function<void(int64_t bytes, int64_t total_bytes)>;
+
+// Where an upload takes the elements of its tensors from: fills `data` with the
+// bytes from `offset` on of the tensor at this path, such as "query.weight".
+// Asked tensor by tensor in the order query, key, value, output, of each the
+// weight and then the bias, without gap, on the thread that called. An error
+// ends the upload, which returns it.
+using TensorSource = std::function<absl::Status(
+    const std::string& tensor, int64_t offset, absl::Span<char> data)>;
+
 // One server. Every method but OpenStream blocks until the answer is there.
-// Thread-safe; calls
-// from several threads share one connection.
+// Thread-safe; calls from several threads share one connection.
 //
 // Errors have the code and message the server gave; what it said about single
 // fields is in FieldViolations(status), see attention/status.h. UNAVAILABLE
@@ -91,16 +104,33 @@ class Client {
       const StreamOptions& stream_options = {},
       const CallOptions& options = {}) const;
 
+  // One message, so a request beyond the server's limits.max_message_bytes is
+  // RESOURCE_EXHAUSTED; UploadWeights takes it.
   absl::StatusOr<v1::SetWeightsResponse> SetWeights(
       const v1::SetWeightsRequest& request,
       const CallOptions& options = {}) const;
 
-  // Puts the tensors together from the stream. DATA_LOSS if they are not
-  // complete, do not fit their shapes, or do not have the SHA-256 that the
-  // server stated.
+  // The same for weight sets of any size: the tensors go out in chunks out of
+  // `request`, without a second copy of them. An initializer is refused; it is
+  // SetWeights's. Tensors that contradict themselves are refused as
+  // INVALID_ARGUMENT before anything is sent.
+  absl::StatusOr<v1::UploadWeightsResponse> UploadWeights(
+      const v1::SetWeightsRequest& request, const CallOptions& options = {},
+      const OnProgress& on_progress = {}) const;
+
+  // The same with tensors that need not be in memory.
+  absl::StatusOr<v1::UploadWeightsResponse> UploadWeights(
+      const v1::UploadWeightsRequest::Header& header,
+      const TensorSource& source, const CallOptions& options = {},
+      const OnProgress& on_progress = {}) const;
+
+  // Puts the tensors together from the stream, each where it stays: takes the
+  // memory of the set and of a few chunks. DATA_LOSS if they are not complete,
+  // do not fit their shapes, or do not have the SHA-256 that the server stated;
+  // RESOURCE_EXHAUSTED if this process has no memory for them.
   absl::StatusOr<StoredWeightSet> GetWeights(
-      const v1::GetWeightsRequest& request,
-      const CallOptions& options = {}) const;
+      const v1::GetWeightsRequest& request, const CallOptions& options = {},
+      const OnProgress& on_progress = {}) const;
 
   // One page.
   absl::StatusOr<v1::ListWeightsResponse> ListWeights(

@@ -1,0 +1,26 @@
+// What UploadWeights brings.
+#ifndef SERVER_RPC_WEIGHTS_UPLOAD_H_
+#define SERVER_RPC_WEIGHTS_UPLOAD_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "attention/v1/attention.pb.h"
+#include "server/rpc/backend.h"
+
+namespace attention::rpc {
+
+// Takes a weight set in chunks and appends it when all of it has come: one
+// message at a time, each copied into place, checked and hashed by a task of
+// the pool before the next is read. The memory of the whole set is taken out of
+// the budget when the header comes, and given back, as is the memory itself,
+// when the stream is over.
+//
+// `backend` and `reply` outlive the stream.
+grpc::ServerReadReactor<v1::UploadWeightsRequest>* ServeUploadWeights(
+    grpc::CallbackServerContext& context, const Backend& backend,
+    v1::UploadWeightsResponse& reply);
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_WEIGHTS_UPLOAD_H_

@@ -1,0 +1,83 @@
+// A version of a weight set whose tensors come in pieces.
+#ifndef SERVER_WEIGHTS_WEIGHT_SET_BUILDER_H_
+#define SERVER_WEIGHTS_WEIGHT_SET_BUILDER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/weights/canonical_form.h"
+#include "server/weights/named_tensor.h"
+#include "server/weights/weight_set.h"
+
+namespace attention::weights {
+
+// Takes the data of each tensor in the order of NamedTensors, in pieces without
+// gap or overlap; copies, checks and hashes a piece when it comes, so that
+// nothing is left to be read at the end. What was taken lies where the version
+// will have it. For one thread at a time.
+//
+// Errors are FieldErrors: INVALID_ARGUMENT below "weights" and "chunk".
+class WeightSetBuilder {
+ public:
+  // `record` with heads, layout, dtype and shapes, and without data. Allocates
+  // nothing of the size of the tensors. Errors as DimsOf, or if the tensors
+  // together are more bytes than can be counted.
+  static absl::StatusOr<std::unique_ptr<WeightSetBuilder>> Start(
+      WeightSetVersion::Record record);
+
+  WeightSetBuilder(const WeightSetBuilder&) = delete;
+  WeightSetBuilder& operator=(const WeightSetBuilder&) = delete;
+
+  // Bytes of all tensors together, as they are sent.
+  int64_t tensor_bytes() const { return tensor_bytes_; }
+  // Bytes that came of them.
+  int64_t taken_bytes() const { return taken_bytes_; }
+
+  // Bytes that the finished version takes: those of the tensors and, where the
+  // dtype is not what is computed with (FLOAT16, BFLOAT16), of the same in
+  // float. Saturates.
+  int64_t memory_bytes() const;
+
+  // Makes room for all tensors; throws std::bad_alloc. To be called before
+  // Take, so that no data moves.
+  void Reserve();
+
+  // The bytes from `offset` on of the tensor with this path: whole elements.
+  absl::Status Take(absl::string_view tensor, int64_t offset,
+                    absl::string_view data);
+
+  // INVALID_ARGUMENT about "sha256", which came too early, unless every byte
+  // has come.
+  absl::Status CheckComplete() const;
+
+  // The version, not numbered yet. DATA_LOSS if `sha256` is not that of what
+  // came. Once. REQUIRES: CheckComplete().ok().
+  absl::StatusOr<std::unique_ptr<WeightSetVersion>> Finish(
+      absl::string_view sha256);
+
+ private:
+  WeightSetBuilder(WeightSetVersion::Record record, const WeightSetDims& dims);
+
+  // Whether a piece stands where the next one has to.
+  absl::Status CheckPlace(absl::string_view tensor, int64_t offset,
+                          absl::string_view data) const;
+
+  WeightSetVersion::Record record_;
+  const WeightSetDims dims_;
+  CanonicalHash hash_;
+  std::vector<NamedTensor> tensors_;  // into record_
+  std::vector<int64_t> sizes_;        // of their data once all has come
+  size_t next_ = 0;                   // the tensor that the next piece is of
+  int64_t tensor_bytes_ = 0;
+  int64_t taken_bytes_ = 0;
+};
+
+}  // namespace attention::weights
+
+#endif  // SERVER_WEIGHTS_WEIGHT_SET_BUILDER_H_
