@@ -1,5 +1,4 @@
 #include <cstdint>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,9 +11,11 @@
 #include "client/cpp/cli/array_file.h"
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/commands.h"
+#include "client/cpp/cli/export_command.h"
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/json_text.h"
 #include "client/cpp/cli/table.h"
+#include "client/cpp/cli/tensor_file.h"
 #include "client/cpp/cli/weights_flags.h"
 #include "proto/codec.h"
 
@@ -69,6 +70,25 @@ void AddSet(CLI::App& weights, Action& action) {
       AddAction(weights, "set", "Append a version from tensors in files", flags,
                 Set, action);
   AddSetFlags(command, flags->flags);
+  command.add_flag("--json", flags->json, "print proto3 JSON");
+}
+
+struct ImportCommand {
+  ImportFlags flags;
+  bool json = false;
+};
+
+absl::Status Import(const ImportCommand& command,
+                    const Connection& connection) {
+  return Send(BuildImportRequest(command.flags), command.json, connection);
+}
+
+void AddImport(CLI::App& weights, Action& action) {
+  const auto flags = std::make_shared<ImportCommand>();
+  CLI::App& command = AddAction(
+      weights, "import", "Append a version from one layer of a checkpoint",
+      flags, Import, action);
+  AddImportFlags(command, flags->flags);
   command.add_flag("--json", flags->json, "print proto3 JSON");
 }
 
@@ -135,14 +155,12 @@ std::string StoredToJson(const StoredWeightSet& stored) {
 }
 
 absl::Status Get(const GetFlags& flags, const Connection& connection) {
-  absl::StatusOr<v1::WeightSetSelector> selector =
-      ParseSelector(flags.selector);
-  if (!selector.ok()) return selector.status();
-  v1::GetWeightsRequest request;
-  *request.mutable_weight_set() = *std::move(selector);
-  const auto stored =
-      connection.client.GetWeights(request, connection.Options());
+  auto stored = FetchWeights(flags.selector, connection);
   if (!stored.ok()) return stored.status();
+  const std::optional<FileFormat> format = files::FormatOfEnding(flags.out);
+  if (format && files::IsBundle(*format)) {
+    return WriteLayer(flags.out, *format, {}, *std::move(stored));
+  }
   if (flags.json || !flags.out.empty()) {
     return WriteFile(flags.out.empty() ? "-" : flags.out,
                      StoredToJson(*stored));
@@ -159,7 +177,10 @@ void AddGet(CLI::App& weights, Action& action) {
   command.add_option("weight-set", flags->selector, "which version")
       ->type_name("NAME[@VERSION|:LABEL]")
       ->required();
-  command.add_option("--out", flags->out, "write it there as proto3 JSON")
+  command
+      .add_option("--out", flags->out,
+                  "write it there: as npz or safetensors if the name ends so, "
+                  "as proto3 JSON otherwise")
       ->type_name("FILE|-");
   command.add_flag("--json", flags->json, "print proto3 JSON");
 }
@@ -316,8 +337,10 @@ void AddWeightsCommand(CLI::App& app, Action& action) {
       *app.add_subcommand("weights", "Keep named, versioned weight sets");
   weights.require_subcommand(1);
   AddSet(weights, action);
+  AddImport(weights, action);
   AddInit(weights, action);
   AddGet(weights, action);
+  AddExportCommand(weights, action);
   AddList(weights, action);
   AddDelete(weights, action);
   AddLabel(weights, action);
