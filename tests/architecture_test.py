@@ -28,6 +28,9 @@ VECTOR_HEADERS = r"hwy/.*"
 SQLITE_FILES = (r"server/weights/sqlite_database\.cc"
                 r"|tests/sqlite_crash_test\.cc")
 SQLITE_HEADERS = r"sqlite3.*\.h"
+# The only file that sees the archive library.
+ZIP_FILES = r"client/cpp/files/npz\.cc"
+ZIP_HEADERS = r"zip\.h"
 
 # Folder (the longest that fits a file counts) -> what its files may include
 # beside the standard library, the system and absl.
@@ -47,6 +50,9 @@ ALLOWED = {
     "client":
         rf"client/.*|{CLIENT}|tls/.*|proto/.*|{PROTOBUF}|{GRPC}|CLI/.*|nlohmann/.*"
         r"|openssl/.*",
+    # Files know neither the contract nor the client.
+    "client/cpp/files":
+        r"client/cpp/files/.*|proto/(elements|error_text)\.h|nlohmann/.*",
     # Measures the core from inside and the service from outside.
     "bench":
         rf"bench/.*|benchmark/.*|server/core/.*|{CLIENT}|{PROTOBUF}|{GRPC}",
@@ -76,7 +82,8 @@ def violations(path, text):
     for _, name in INCLUDE.findall(text):
         for headers, files in ((BLAS_HEADERS, BLAS_FILES),
                                (VECTOR_HEADERS, VECTOR_FILES),
-                               (SQLITE_HEADERS, SQLITE_FILES)):
+                               (SQLITE_HEADERS, SQLITE_FILES),
+                               (ZIP_HEADERS, ZIP_FILES)):
             if re.fullmatch(headers, name):
                 if not re.fullmatch(files, path):
                     found.append(f"{path} includes {name}; only {files} may")
@@ -122,10 +129,14 @@ class ArchitectureTest(unittest.TestCase):
             "server/rpc/serve.cc": ['"server/config.h"', '"client/cpp/client.h"'],
             "server/main.cc": ['"client/cpp/client.h"', "<openblas/cblas.h>"],
             "proto/codec.cc": ['"server/core/tensor.h"', '"client/cpp/client.h"'],
-            "client/cpp/client.cc": ['"server/core/tensor.h"'],
             "server/rpc/call.cc": ['"tls/certificate_files.h"'],
             "tls/certificate_files.cc": ["<grpcpp/grpcpp.h>",
                                          '"server/config.h"'],
+            "client/cpp/client.cc": ['"server/core/tensor.h"', "<zip.h>"],
+            "client/cpp/files/npz.cc": [
+                '"attention/v1/attention.pb.h"', '"attention/tensor.h"',
+                '"client/cpp/cli/cli_status.h"', "<grpcpp/grpcpp.h>"
+            ],
             "bench/core_bench.cc": ["<cblas.h>", '"server/rpc/serve.h"',
                                     '"client/cpp/grpc_status.h"'],
             "server/core/layer.cc": ['"bench/layer_case.h"'],
@@ -148,6 +159,7 @@ class ArchitectureTest(unittest.TestCase):
             ("server/core/attention.cc", '"absl/status/status.h"'),
             ("server/rpc/serve.cc", '"server/weights/catalog.h"'),
             ("client/cpp/client.cc", '"proto/codec.h"'),
+            ("client/cpp/files/npz.cc", "<zip.h>"),
             ("tests/reference_attention.cc", "<cmath>"),
             ("tests/attention_test.cc", '"server/core/attention.h"'),
             ("bench/core_bench.cc", "<benchmark/benchmark.h>"),

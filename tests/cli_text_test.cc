@@ -19,6 +19,8 @@
 #include "client/cpp/cli/number_text.h"
 #include "client/cpp/cli/table.h"
 #include "client/cpp/cli/tensor_file.h"
+#include "client/cpp/files/byte_source.h"
+#include "client/cpp/files/csv.h"
 #include "gmock/gmock.h"
 
 namespace attention::client {
@@ -88,9 +90,9 @@ TEST(JsonArrayTest, RaggedArrayIsRefusedByPlace) {
   EXPECT_THAT(Message(ArrayFromJson("[[1, 2], [3]]", "x.json").status()),
               HasSubstr("x.json: at [1]: has 1 entries but 2"));
   EXPECT_THAT(Message(ArrayFromJson("[[1, 2], 3]", "x.json").status()),
-              HasSubstr("at [1]: expected an array of 2"));
+              HasSubstr("at [1]: expected an array, found 3"));
   EXPECT_THAT(Message(ArrayFromJson("[[1, [2]]]", "x.json").status()),
-              HasSubstr("at [0][1]: expected a number"));
+              HasSubstr("at [0][1]: expected a number, found an array"));
   EXPECT_THAT(Message(ArrayFromJson("[1, \"two\"]", "x.json").status()),
               HasSubstr("at [1]: expected a number, found \"two\""));
   EXPECT_THAT(Message(ArrayFromJson("7", "x.json").status()),
@@ -113,22 +115,28 @@ TEST(JsonArrayTest, DeepNestingIsRefused) {
               HasSubstr("nested too deeply"));
 }
 
+absl::StatusOr<files::Array> ReadCsv(const std::string& text) {
+  return files::ReadCsv(files::MemorySource("x.csv", text),
+                        files::ElementType::kFloat64, {});
+}
+
 TEST(CsvTest, RowsAndColumnsAreTheShape) {
-  const auto array = ArrayFromCsv("1, 2,3\r\n\n4,-5e2,inf\n", "x");
+  const auto array = ReadCsv("1, 2,3\r\n\n4,-5e2,inf\n");
   ASSERT_TRUE(array.ok()) << array.status();
   EXPECT_THAT(array->shape, ElementsAre(2, 3));
-  EXPECT_THAT(array->elements, ElementsAre(1, 2, 3, 4, -500, kInfinity));
+  std::vector<double> elements;
+  for (int i = 0; i < 6; ++i) elements.push_back(ElementAt(*array, i));
+  EXPECT_THAT(elements, ElementsAre(1, 2, 3, 4, -500, kInfinity));
 }
 
 TEST(CsvTest, FaultIsNamedByLineAndColumn) {
-  EXPECT_THAT(Message(ArrayFromCsv("1,2\n3,x\n", "x.csv").status()),
+  EXPECT_THAT(Message(ReadCsv("1,2\n3,x\n").status()),
               HasSubstr("x.csv:2: column 2 is \"x\""));
-  EXPECT_THAT(Message(ArrayFromCsv("1,2\n\n3\n", "x.csv").status()),
+  EXPECT_THAT(Message(ReadCsv("1,2\n\n3\n").status()),
               HasSubstr("x.csv:3: has 1 columns but the first row has 2"));
-  EXPECT_THAT(Message(ArrayFromCsv("1,\n", "x.csv").status()),
+  EXPECT_THAT(Message(ReadCsv("1,\n").status()),
               HasSubstr("x.csv:1: column 2 is \"\""));
-  EXPECT_THAT(Message(ArrayFromCsv("\n", "x.csv").status()),
-              HasSubstr("x.csv: is empty"));
+  EXPECT_THAT(Message(ReadCsv("\n").status()), HasSubstr("x.csv: is empty"));
 }
 
 TEST(FileTest, MissingFileAndDirectoryAreUsageErrors) {
@@ -161,7 +169,8 @@ TEST(TensorFileTest, NumberBeyondTheDtypeIsAUsageError) {
   const absl::Status status =
       ReadTensor(file.path(), v1::DATA_TYPE_FLOAT16).status();
   EXPECT_EQ(ExitCodeOf(status), kExitUsage);
-  EXPECT_THAT(Message(status), HasSubstr("[0, 1] is 70000"));
+  EXPECT_THAT(Message(status),
+              HasSubstr(":1: column 2 is 70000, which is beyond"));
 }
 
 TEST(TensorFileTest, MaskTakesZeroAndOneOnly) {
@@ -171,15 +180,53 @@ TEST(TensorFileTest, MaskTakesZeroAndOneOnly) {
       ElementsAre(1, 0, 1, 0));
   const TemporaryFile bad("1,0.5\n", "bad");
   EXPECT_THAT(Message(ReadTensor(bad.path(), v1::DATA_TYPE_BOOL).status()),
-              HasSubstr("element 1 is 0.5"));
+              HasSubstr(":1: column 2 is 0.5; a mask takes"));
+}
+
+// `tensor` as a file of `format`.
+absl::Status WriteTensor(const v1::Tensor& tensor, FileFormat format,
+                         const std::string& path) {
+  absl::StatusOr<files::Array> array = ArrayOf(tensor);
+  if (!array.ok()) return array.status();
+  const NamedOutput outputs[] = {{"output", *std::move(array)}};
+  return WriteArrays(path, format, outputs);
 }
 
 TEST(TensorFileTest, CsvHoldsRankTwoOnly) {
   const v1::Tensor tensor = MakeTensor(std::vector<float>{1, 2}, {1, 1, 2});
-  EXPECT_EQ(TensorText(tensor, FileFormat::kJson).value(), "[[[1, 2]]]\n");
-  const absl::Status status = TensorText(tensor, FileFormat::kCsv).status();
+  const TemporaryFile file("", "out");
+  ASSERT_TRUE(WriteTensor(tensor, FileFormat::kJson, file.path()).ok());
+  EXPECT_EQ(ReadFile(file.path()).value(), "[[[1, 2]]]\n");
+  const absl::Status status =
+      WriteTensor(tensor, FileFormat::kCsv, file.path());
   EXPECT_EQ(ExitCodeOf(status), kExitUsage);
-  EXPECT_THAT(Message(status), HasSubstr("--format json"));
+  EXPECT_THAT(Message(status), HasSubstr("use json"));
+}
+
+TEST(TensorFileTest, FileKeepsItsTypeAndTextBecomesTheWanted) {
+  const TemporaryFile file("", "npy");
+  const v1::Tensor half =
+      MakeTensor({1, 0.5}, {1, 2}, v1::DATA_TYPE_FLOAT16).value();
+  ASSERT_TRUE(WriteTensor(half, FileFormat::kNpy, file.path()).ok());
+  const auto read = ReadTensor(file.path(), v1::DATA_TYPE_FLOAT32);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->SerializeAsString(), half.SerializeAsString());
+
+  v1::Tensor converted = *read;
+  ASSERT_TRUE(ConvertTensor(v1::DATA_TYPE_FLOAT64, "x", converted).ok());
+  EXPECT_EQ(converted.dtype(), v1::DATA_TYPE_FLOAT64);
+  EXPECT_THAT(ReadDoubles(converted).value(), ElementsAre(1, 0.5));
+  v1::Tensor large = MakeTensor(std::vector<float>{70000}, {1});
+  EXPECT_THAT(Message(ConvertTensor(v1::DATA_TYPE_FLOAT16, "--query", large)),
+              HasSubstr("--query: "));
+}
+
+TEST(TensorFileTest, NumbersInABinaryFileAreNoMask) {
+  const TemporaryFile file("", "npy");
+  const v1::Tensor zeros = MakeTensor(std::vector<float>{0, 1}, {1, 2});
+  ASSERT_TRUE(WriteTensor(zeros, FileFormat::kNpy, file.path()).ok());
+  EXPECT_THAT(Message(ReadTensor(file.path(), v1::DATA_TYPE_BOOL).status()),
+              HasSubstr("is float32; a mask is bool, true = attend"));
 }
 
 TEST(NumberTextTest, Float32HasItsOwnShortestDigits) {
@@ -196,7 +243,8 @@ void ExpectRoundTrip(const std::vector<T>& elements, v1::DataType dtype) {
   const auto count = static_cast<int64_t>(elements.size());
   const v1::Tensor tensor = MakeTensor(elements, {1, count});
   for (const FileFormat format : {FileFormat::kJson, FileFormat::kCsv}) {
-    const TemporaryFile file(TensorText(tensor, format).value());
+    const TemporaryFile file("");
+    ASSERT_TRUE(WriteTensor(tensor, format, file.path()).ok());
     const auto read = ReadTensor(file.path(), dtype);
     ASSERT_TRUE(read.ok()) << read.status();
     EXPECT_TRUE(read->data() == tensor.data());

@@ -1,14 +1,15 @@
-// Arrays of numbers in JSON and CSV files.
+// Text files, and arrays of numbers in JSON text.
 #ifndef CLIENT_CPP_CLI_ARRAY_FILE_H_
 #define CLIENT_CPP_CLI_ARRAY_FILE_H_
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
 
 namespace attention::client {
 
@@ -25,27 +26,16 @@ absl::StatusOr<std::string> ReadFile(const std::string& path);
 // Replaces the file at `path`; "-" is the standard output.
 absl::Status WriteFile(const std::string& path, const std::string& text);
 
-// Whether `text` is JSON rather than CSV: it starts with [ or {.
-bool LooksLikeJson(const std::string& text);
+// The same with what `write` puts into the stream. Its error is returned, and
+// so is that of a file which does not take it all.
+absl::Status WriteFile(
+    const std::string& path,
+    absl::FunctionRef<absl::Status(std::ostream& out)> write);
 
-// Nested arrays of one length per level, such as [[1, 2], [3, 4]]. An element
-// is a number, true, false, or one of "NaN", "Infinity" and "-Infinity".
-// `source` is what an error calls the text.
+// Nested arrays of one length per level, such as [[1, 2], [3, 4]]: see
+// client/cpp/files/json_array.h. `source` is what an error calls the text.
 absl::StatusOr<Array> ArrayFromJson(const std::string& text,
                                     const std::string& source);
-
-// Rank 2: one row per line, numbers separated by commas, blank lines left out.
-// An element is a number, true, false, inf, -inf or nan. An empty text is
-// refused.
-absl::StatusOr<Array> ArrayFromCsv(const std::string& text,
-                                   const std::string& source);
-
-// Nested arrays, a row per line, with the shortest digits that read back as
-// the same doubles. REQUIRES: finite elements.
-std::string ArrayToJson(const Array& array);
-
-// REQUIRES: rank 2.
-std::string ArrayToCsv(const Array& array);
 
 }  // namespace attention::client
 

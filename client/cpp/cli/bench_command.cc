@@ -69,7 +69,9 @@ absl::StatusOr<v1::Tensor> WaveOf(const std::vector<int64_t>& shape,
 absl::Status Bench(const BenchFlags& flags, const Connection& connection) {
   v1::ComputeAttentionRequest request;
   if (flags.request.request.empty() && flags.request.tensors.query.empty()) {
-    auto query = WaveOf(flags.shape, flags.request.tensors.dtype);
+    auto query =
+        WaveOf(flags.shape,
+               flags.request.tensors.dtype.value_or(v1::DATA_TYPE_FLOAT32));
     if (!query.ok()) return query.status();
     *request.mutable_query() = *std::move(query);
     absl::Status status =

@@ -1,13 +1,15 @@
+#include <algorithm>
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "client/cpp/cli/array_file.h"
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/commands.h"
@@ -25,7 +27,8 @@ struct ComputeFlags {
   RequestFlags request;
   std::string stream;                // file of many requests; empty: one
   std::string out;                   // file; empty: the terminal
-  std::optional<FileFormat> format;  // of the output tensor alone
+  std::optional<FileFormat> format;  // of what is written
+  std::vector<std::string> save;     // which tensors; empty: all there are
   bool json = false;                 // the whole response
 };
 
@@ -65,14 +68,85 @@ absl::StatusOr<std::string> ResponseTables(
   return text;
 }
 
-absl::StatusOr<std::string> ResponseText(
-    const ComputeFlags& flags, const v1::ComputeAttentionResponse& response) {
-  if (flags.json) return MessageToJson(response);
-  if (flags.format) return TensorText(response.output(), *flags.format);
-  if (flags.out.empty()) return ResponseTables(response);
-  return TensorText(response.output(), absl::EndsWith(flags.out, ".csv")
-                                           ? FileFormat::kCsv
-                                           : FileFormat::kJson);
+// The names of the tensors that an answer to `request` will have.
+std::vector<std::string> AnswerNames(
+    const v1::ComputeAttentionRequest& request) {
+  std::vector<std::string> names = {"output"};
+  if (request.has_attention_matrix()) names.emplace_back("attention_matrix");
+  if (request.top_k() > 0) {
+    names.insert(names.end(), {"top_k_weights", "top_k_indices"});
+  }
+  if (request.want_lse()) names.emplace_back("lse");
+  return names;
+}
+
+// Those of them that are to be written in `format`, before anything is
+// computed.
+absl::StatusOr<std::vector<std::string>> NamesToWrite(
+    const ComputeFlags& flags, FileFormat format,
+    const v1::ComputeAttentionRequest& request) {
+  std::vector<std::string> names = AnswerNames(request);
+  for (const std::string& name : flags.save) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      return UsageError(absl::StrCat("--save ", name, ": the answer will have ",
+                                     absl::StrJoin(names, ", ")));
+    }
+  }
+  if (!flags.save.empty()) names = flags.save;
+  if (names.size() == 1 || files::IsBundle(format)) return names;
+  return UsageError(absl::StrCat(files::FileFormatWord(format),
+                                 " holds one tensor, but there are ",
+                                 absl::StrJoin(names, ", "),
+                                 "; choose one with --save, or write npz, "
+                                 "safetensors or --json"));
+}
+
+// The indices of the top k, which have the shape of their weights.
+absl::StatusOr<files::Array> IndexArray(const v1::TopK& top_k) {
+  files::Array array = {
+      files::ElementType::kInt64,
+      {top_k.weights().shape().begin(), top_k.weights().shape().end()},
+      {}};
+  const auto bytes =
+      files::ByteCount(files::ElementSize(array.type), array.shape);
+  if (bytes != top_k.indices_size() * files::ElementSize(array.type)) {
+    return absl::InternalError("top_k.indices do not fit top_k.weights");
+  }
+  for (const int64_t index : top_k.indices()) {
+    array.data.append(reinterpret_cast<const char*>(&index), sizeof(index));
+  }
+  return array;
+}
+
+absl::StatusOr<files::Array> TakeArray(const std::string& name,
+                                       v1::ComputeAttentionResponse& response) {
+  if (name == "attention_matrix") {
+    return ArrayOf(std::move(*response.mutable_attention_matrix()));
+  }
+  if (name == "top_k_indices") return IndexArray(response.top_k());
+  if (name == "top_k_weights") return ArrayOf(response.top_k().weights());
+  if (name == "lse") return ArrayOf(std::move(*response.mutable_lse()));
+  return ArrayOf(std::move(*response.mutable_output()));
+}
+
+absl::Status WriteTensors(const std::string& path, FileFormat format,
+                          const std::vector<std::string>& names,
+                          v1::ComputeAttentionResponse response) {
+  std::vector<NamedOutput> outputs;
+  for (const std::string& name : names) {
+    absl::StatusOr<files::Array> array = TakeArray(name, response);
+    if (!array.ok()) return array.status();
+    outputs.push_back({name, *std::move(array)});
+  }
+  return WriteArrays(path, format, outputs);
+}
+
+// Of tensors that are written as such; none if the answer is for people or is
+// wanted whole.
+std::optional<FileFormat> OutputFormat(const ComputeFlags& flags) {
+  if (flags.json || flags.format) return flags.format;
+  if (flags.out.empty() && flags.save.empty()) return std::nullopt;
+  return files::FormatOfEnding(flags.out).value_or(FileFormat::kJson);
 }
 
 absl::Status Stream(const ComputeFlags& flags, const Connection& connection) {
@@ -101,12 +175,22 @@ absl::Status Compute(const ComputeFlags& flags, const Connection& connection) {
   if (!flags.stream.empty()) return Stream(flags, connection);
   const auto request = BuildRequest(flags.request);
   if (!request.ok()) return request.status();
-  const auto response =
+  const std::optional<FileFormat> format = OutputFormat(flags);
+  std::vector<std::string> names;
+  if (format) {
+    auto to_write = NamesToWrite(flags, *format, *request);
+    if (!to_write.ok()) return to_write.status();
+    names = *std::move(to_write);
+  }
+  auto response =
       connection.client.ComputeAttention(*request, connection.Options());
   if (!response.ok()) return response.status();
-  const absl::StatusOr<std::string> text = ResponseText(flags, *response);
-  if (!text.ok()) return text.status();
-  return WriteFile(flags.out.empty() ? "-" : flags.out, *text);
+  const std::string out = flags.out.empty() ? "-" : flags.out;
+  if (format) return WriteTensors(out, *format, names, *std::move(response));
+  if (flags.json) return WriteFile(out, MessageToJson(*response));
+  const absl::StatusOr<std::string> tables = ResponseTables(*response);
+  if (!tables.ok()) return tables.status();
+  return WriteFile(out, *tables);
 }
 
 }  // namespace
@@ -130,19 +214,30 @@ void AddComputeCommand(CLI::App& app, Action& action) {
   constexpr char kGroup[] = "Result";
   command
       .add_option("--out", flags->out,
-                  "write the output tensor, or the lines of --stream, there "
-                  "instead of tables here")
+                  "write the tensors of the answer, or the lines of --stream, "
+                  "there instead of tables here")
       ->type_name("FILE|-")
       ->group(kGroup);
   CLI::Option* format =
       AddWordOption(command, "--format", flags->format,
-                    "of the output tensor; absent: by the ending of --out",
-                    std::map<std::string, FileFormat>{
-                        {"json", FileFormat::kJson}, {"csv", FileFormat::kCsv}})
+                    "of what is written; absent: by the ending of --out, "
+                    "json if that says nothing",
+                    files::FileFormatWords())
+          ->excludes(stream)
+          ->group(kGroup);
+  CLI::Option* save =
+      command
+          .add_option("--save", flags->save,
+                      "which tensor to write: output, attention_matrix, "
+                      "top_k_weights, top_k_indices or lse; may be repeated; "
+                      "absent: all that were asked for")
+          ->type_name("TENSOR")
+          ->allow_extra_args(false)
           ->excludes(stream)
           ->group(kGroup);
   command.add_flag("--json", flags->json, "the whole response as proto3 JSON")
       ->excludes(format)
+      ->excludes(save)
       ->excludes(stream)
       ->group(kGroup);
   command.callback([flags, &action] {

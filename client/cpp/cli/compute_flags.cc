@@ -1,6 +1,7 @@
 #include "client/cpp/cli/compute_flags.h"
 
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,11 +33,13 @@ const std::map<std::string, v1::Alignment>& AlignmentWords() {
 }
 
 void AddTensorFlags(CLI::App& command, TensorFlags& flags) {
+  constexpr char kGroup[] =
+      "Tensors (npy, npz, safetensors, JSON or CSV; - is stdin)";
   const auto add = [&](const std::string& name, std::string& value,
                        const std::string& description) {
     command.add_option(name, value, description)
-        ->type_name("FILE|-")
-        ->group("Tensors (JSON arrays, a JSON tensor, or CSV; - is stdin)");
+        ->type_name("FILE[:NAME]|-")
+        ->group(kGroup);
   };
   add("--query", flags.query, "[len, width] or [batch, len, width]");
   add("--key", flags.key, "absent: the query (self-attention)");
@@ -44,8 +47,11 @@ void AddTensorFlags(CLI::App& command, TensorFlags& flags) {
   add("--attend-mask", flags.attend_mask, "1 or true = attend");
   add("--bias", flags.bias, "added to the scores; -inf excludes");
   AddWordOption(command, "--dtype", flags.dtype,
-                "dtype of query, key and value", DataTypeWords())
-      ->group("Tensors (JSON arrays, a JSON tensor, or CSV; - is stdin)");
+                "what query, key and value are rounded to; absent: as their "
+                "files have it, float32 for JSON arrays and CSV",
+                DataTypeWords())
+      ->group(kGroup);
+  AddInputFlags(command, flags.input);
 }
 
 void AddHeadFlags(CLI::App& command, HeadFlags& flags) {
@@ -125,30 +131,47 @@ void AddShowFlags(CLI::App& command, ShowFlags& flags) {
 absl::Status ApplyTensors(const TensorFlags& flags, bool stdin_is_taken,
                           v1::ComputeAttentionRequest& request) {
   using Request = v1::ComputeAttentionRequest;
+  const v1::DataType text_dtype = flags.dtype.value_or(v1::DATA_TYPE_FLOAT32);
   const struct {
     const char* name;
     const std::string& path;
-    v1::DataType dtype;
+    v1::DataType text_dtype;
+    std::optional<v1::DataType> dtype;
     v1::Tensor* (Request::*field)();
   } tensors[] = {
-      {"--query", flags.query, flags.dtype, &Request::mutable_query},
-      {"--key", flags.key, flags.dtype, &Request::mutable_key},
-      {"--value", flags.value, flags.dtype, &Request::mutable_value},
-      {"--attend-mask", flags.attend_mask, v1::DATA_TYPE_BOOL,
+      {"--query", flags.query, text_dtype, flags.dtype,
+       &Request::mutable_query},
+      {"--key", flags.key, text_dtype, flags.dtype, &Request::mutable_key},
+      {"--value", flags.value, text_dtype, flags.dtype,
+       &Request::mutable_value},
+      {"--attend-mask",
+       flags.attend_mask,
+       v1::DATA_TYPE_BOOL,
+       {},
        &Request::mutable_attend_mask},
       // As typed: the server rounds it to the compute type.
-      {"--bias", flags.bias, v1::DATA_TYPE_FLOAT64, &Request::mutable_bias}};
+      {"--bias",
+       flags.bias,
+       v1::DATA_TYPE_FLOAT64,
+       {},
+       &Request::mutable_bias}};
   for (const auto& tensor : tensors) {
     if (tensor.path.empty()) continue;
-    if (tensor.path == "-" && stdin_is_taken) {
+    const bool is_stdin = files::PlaceOf(tensor.path).path == "-";
+    if (is_stdin && stdin_is_taken) {
       return UsageError(absl::StrCat(
           tensor.name, " is -, but the standard input was read already"));
     }
-    stdin_is_taken |= tensor.path == "-";
-    absl::StatusOr<v1::Tensor> read = ReadTensor(tensor.path, tensor.dtype);
+    stdin_is_taken |= is_stdin;
+    absl::StatusOr<v1::Tensor> read =
+        ReadTensor(tensor.path, tensor.text_dtype, flags.input);
     if (!read.ok()) {
       return UsageError(
           absl::StrCat(tensor.name, ": ", read.status().message()));
+    }
+    if (tensor.dtype) {
+      absl::Status status = ConvertTensor(*tensor.dtype, tensor.name, *read);
+      if (!status.ok()) return status;
     }
     *(request.*tensor.field)() = *std::move(read);
   }

@@ -11,17 +11,20 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "attention/v1/attention.pb.h"
+#include "client/cpp/cli/tensor_file.h"
 
 namespace attention::client {
 
-// Files of arrays; empty: not given.
+// Files of tensors, FILE or FILE:NAME; empty: not given.
 struct TensorFlags {
   std::string query;
   std::string key;
   std::string value;
   std::string attend_mask;
   std::string bias;
-  v1::DataType dtype = v1::DATA_TYPE_FLOAT32;
+  // Of query, key and value; absent: the file's own, FLOAT32 for text.
+  std::optional<v1::DataType> dtype;
+  InputFlags input;
 };
 
 struct HeadFlags {

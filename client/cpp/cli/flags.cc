@@ -21,6 +21,10 @@ const std::map<std::string, v1::Layout>& LayoutWords() {
   return *words;
 }
 
+void AddQuietFlag(CLI::App& command, bool& quiet) {
+  command.add_flag("--quiet", quiet, "show no progress on a terminal");
+}
+
 absl::StatusOr<v1::WeightSetSelector> ParseSelector(const std::string& text) {
   v1::WeightSetSelector selector;
   const size_t end = text.find_first_of("@:");

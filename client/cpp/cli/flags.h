@@ -44,6 +44,9 @@ CLI::Option* AddWordOption(CLI::App& command, const std::string& name,
       ->type_name(choices);
 }
 
+// --quiet, of a command that transfers weights.
+void AddQuietFlag(CLI::App& command, bool& quiet);
+
 // Reads NAME, NAME@VERSION or NAME:LABEL.
 absl::StatusOr<v1::WeightSetSelector> ParseSelector(const std::string& text);
 

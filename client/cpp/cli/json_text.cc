@@ -4,8 +4,6 @@
 #include <memory>
 #include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/string_view.h"
 #include "attention/v1/attention.pb.h"
 #include "client/cpp/cli/number_text.h"
 #include "google/protobuf/util/json_util.h"
@@ -73,24 +71,11 @@ void Append(const Json& json, size_t indent, std::string& text) {
 }  // namespace
 
 std::string WithSignedZeros(const std::string& text) {
-  constexpr absl::string_view kContinuesNumber = ".eE0123456789";
+  files::SignedZeros zeros;
   std::string result;
-  size_t copied = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (in_string && text[i] == '\\') {
-      ++i;  // what follows does not end the string
-    } else if (text[i] == '"') {
-      in_string = !in_string;
-    } else if (!in_string && text.compare(i, 2, "-0") == 0 &&
-               (i + 2 == text.size() ||
-                !absl::StrContains(kContinuesNumber, text[i + 2])) &&
-               (i == 0 || !absl::StrContains("eE", text[i - 1]))) {
-      result.append(text, copied, i + 2 - copied).append(".0");
-      copied = i + 2;
-    }
-  }
-  return result.append(text, copied, text.size() - copied);
+  zeros.Append(text, result);
+  zeros.Finish(result);
+  return result;
 }
 
 absl::Status MessageFromJson(const std::string& text, const std::string& source,

@@ -2,14 +2,12 @@
 #ifndef CLIENT_CPP_CLI_NUMBER_TEXT_H_
 #define CLIENT_CPP_CLI_NUMBER_TEXT_H_
 
-#include <string>
-
 #include "attention/v1/attention.pb.h"
+#include "client/cpp/files/number_text.h"
 
 namespace attention::client {
 
-// The shortest text that reads back as the same number: 0.1, 1e+30, -inf.
-std::string ShortestText(double number);
+using files::ShortestText;
 
 // The double with the shortest text that rounds to `number`, an element of a
 // tensor of `dtype`: 0.1 where a FLOAT32 holds 0.100000001490116.

@@ -2,26 +2,68 @@
 #ifndef CLIENT_CPP_CLI_TENSOR_FILE_H_
 #define CLIENT_CPP_CLI_TENSOR_FILE_H_
 
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "attention/v1/attention.pb.h"
+#include "client/cpp/files/array.h"
+#include "client/cpp/files/array_bundle.h"
+#include "client/cpp/files/file_format.h"
 
 namespace attention::client {
 
-// Reads a tensor from a file of JSON arrays or CSV, which become `dtype`, or of
-// a Tensor in proto3 JSON, which states its own. "-" is the standard input.
-// Errors are usage errors.
-absl::StatusOr<v1::Tensor> ReadTensor(const std::string& path,
-                                      v1::DataType dtype);
+using files::FileFormat;
 
-enum class FileFormat { kJson, kCsv };
+// How a command reads its files of tensors.
+struct InputFlags {
+  std::optional<FileFormat> format;  // absent: by ending and content
+  files::ReadLimits limits;
+};
 
-// `tensor` as JSON arrays or as CSV, which holds rank 2 only, with the shortest
-// digits that read back as the same elements.
-absl::StatusOr<std::string> TensorText(const v1::Tensor& tensor,
-                                       FileFormat format);
+// Adds --input-format and --max-tensor-bytes. REQUIRES: `flags` outlives
+// `command`.
+void AddInputFlags(CLI::App& command, InputFlags& flags);
+
+// What the service has for an element type; UNSPECIFIED for int64.
+v1::DataType DataTypeOf(files::ElementType type);
+
+// Reads the tensor at `place`, FILE or FILE:NAME ("-" is the standard input):
+// .npy, one of an .npz or a .safetensors, JSON arrays, CSV, or a Tensor in
+// proto3 JSON. JSON arrays and CSV become `dtype`; the others have a type of
+// their own and keep it. If `dtype` is BOOL a mask is wanted: arrays of numbers
+// are refused, since 0 means the opposite in an additive one. Errors are usage
+// errors.
+absl::StatusOr<v1::Tensor> ReadTensor(const std::string& place,
+                                      v1::DataType dtype,
+                                      const InputFlags& flags = {});
+
+// The same of an array that was read; its bytes move, they are not copied.
+absl::StatusOr<v1::Tensor> TensorOf(files::Array array,
+                                    const std::string& source);
+
+// Rounds the elements to `dtype`, to nearest even. `source` is what an error,
+// of an element beyond dtype or one that is NaN or +inf, calls the tensor.
+absl::Status ConvertTensor(v1::DataType dtype, const std::string& source,
+                           v1::Tensor& tensor);
+
+// The elements of a tensor of any dtype as an array, bit for bit.
+absl::StatusOr<files::Array> ArrayOf(v1::Tensor tensor);
+
+// An array with its name in a file.
+struct NamedOutput {
+  std::string name;
+  files::Array array;
+};
+
+// Writes arrays to the file at `path` ("-" is the standard output).
+absl::Status WriteArrays(const std::string& path, FileFormat format,
+                         absl::Span<const NamedOutput> outputs,
+                         const files::Metadata& metadata = {});
 
 }  // namespace attention::client
 

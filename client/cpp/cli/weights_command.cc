@@ -1,5 +1,4 @@
 #include <cstdint>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,10 +11,12 @@
 #include "client/cpp/cli/array_file.h"
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/commands.h"
+#include "client/cpp/cli/export_command.h"
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/json_text.h"
 #include "client/cpp/cli/progress_bar.h"
 #include "client/cpp/cli/table.h"
+#include "client/cpp/cli/tensor_file.h"
 #include "client/cpp/cli/weights_flags.h"
 #include "proto/codec.h"
 
@@ -53,26 +54,35 @@ absl::Status PrintVersion(const absl::StatusOr<Response>& response, bool json) {
                     : VersionLine(response->version()));
 }
 
-// Of a command that transfers weights.
-void AddQuietFlag(CLI::App& command, bool& quiet) {
-  command.add_flag("--quiet", quiet, "show no progress on a terminal");
-}
-
-struct SetCommand {
-  SetFlags flags;
+// How a set is sent and its version printed.
+struct UploadFlags {
   bool json = false;
   bool quiet = false;
 };
 
+void AddUploadFlags(CLI::App& command, UploadFlags& flags) {
+  command.add_flag("--json", flags.json, "print proto3 JSON");
+  AddQuietFlag(command, flags.quiet);
+}
+
 // Small sets go the same way as those that no single message would hold.
-absl::Status Set(const SetCommand& command, const Connection& connection) {
-  const auto request = BuildSetRequest(command.flags);
+absl::Status Upload(const absl::StatusOr<v1::SetWeightsRequest>& request,
+                    const UploadFlags& flags, const Connection& connection) {
   if (!request.ok()) return request.status();
   return PrintVersion(
       connection.client.UploadWeights(
           *request, connection.Options(),
-          ShowProgress(request->name(), command.quiet || command.json)),
-      command.json);
+          ShowProgress(request->name(), flags.quiet || flags.json)),
+      flags.json);
+}
+
+struct SetCommand {
+  SetFlags flags;
+  UploadFlags upload;
+};
+
+absl::Status Set(const SetCommand& command, const Connection& connection) {
+  return Upload(BuildSetRequest(command.flags), command.upload, connection);
 }
 
 void AddSet(CLI::App& weights, Action& action) {
@@ -81,8 +91,26 @@ void AddSet(CLI::App& weights, Action& action) {
       AddAction(weights, "set", "Append a version from tensors in files", flags,
                 Set, action);
   AddSetFlags(command, flags->flags);
-  command.add_flag("--json", flags->json, "print proto3 JSON");
-  AddQuietFlag(command, flags->quiet);
+  AddUploadFlags(command, flags->upload);
+}
+
+struct ImportCommand {
+  ImportFlags flags;
+  UploadFlags upload;
+};
+
+absl::Status Import(const ImportCommand& command,
+                    const Connection& connection) {
+  return Upload(BuildImportRequest(command.flags), command.upload, connection);
+}
+
+void AddImport(CLI::App& weights, Action& action) {
+  const auto flags = std::make_shared<ImportCommand>();
+  CLI::App& command = AddAction(
+      weights, "import", "Append a version from one layer of a checkpoint",
+      flags, Import, action);
+  AddImportFlags(command, flags->flags);
+  AddUploadFlags(command, flags->upload);
 }
 
 struct InitCommand {
@@ -153,15 +181,13 @@ std::string StoredToJson(const StoredWeightSet& stored) {
 }
 
 absl::Status Get(const GetFlags& flags, const Connection& connection) {
-  absl::StatusOr<v1::WeightSetSelector> selector =
-      ParseSelector(flags.selector);
-  if (!selector.ok()) return selector.status();
-  v1::GetWeightsRequest request;
-  *request.mutable_weight_set() = *std::move(selector);
-  const auto stored = connection.client.GetWeights(
-      request, connection.Options(),
-      ShowProgress(flags.selector, flags.quiet || flags.json));
+  auto stored =
+      FetchWeights(flags.selector, flags.quiet || flags.json, connection);
   if (!stored.ok()) return stored.status();
+  const std::optional<FileFormat> format = files::FormatOfEnding(flags.out);
+  if (format && files::IsBundle(*format)) {
+    return WriteLayer(flags.out, *format, {}, *std::move(stored));
+  }
   if (flags.json || !flags.out.empty()) {
     return WriteFile(flags.out.empty() ? "-" : flags.out,
                      StoredToJson(*stored));
@@ -178,7 +204,10 @@ void AddGet(CLI::App& weights, Action& action) {
   command.add_option("weight-set", flags->selector, "which version")
       ->type_name("NAME[@VERSION|:LABEL]")
       ->required();
-  command.add_option("--out", flags->out, "write it there as proto3 JSON")
+  command
+      .add_option("--out", flags->out,
+                  "write it there: as npz or safetensors if the name ends so, "
+                  "as proto3 JSON otherwise")
       ->type_name("FILE|-");
   command.add_flag("--json", flags->json, "print proto3 JSON");
   AddQuietFlag(command, flags->quiet);
@@ -336,8 +365,10 @@ void AddWeightsCommand(CLI::App& app, Action& action) {
       *app.add_subcommand("weights", "Keep named, versioned weight sets");
   weights.require_subcommand(1);
   AddSet(weights, action);
+  AddImport(weights, action);
   AddInit(weights, action);
   AddGet(weights, action);
+  AddExportCommand(weights, action);
   AddList(weights, action);
   AddDelete(weights, action);
   AddLabel(weights, action);

@@ -10,6 +10,8 @@
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/json_text.h"
 #include "client/cpp/cli/tensor_file.h"
+#include "client/cpp/files/array_file.h"
+#include "client/cpp/files/byte_source.h"
 
 namespace attention::client {
 namespace {
@@ -58,12 +60,36 @@ void AddVersionFlags(CLI::App& command, VersionFlags& flags) {
 
 void AddProjectionFlags(CLI::App& command, const std::string& name,
                         ProjectionFlags& flags) {
-  constexpr char kGroup[] = "Tensors (JSON arrays, a JSON tensor, or CSV)";
+  constexpr char kGroup[] = "Tensors (npy, npz, safetensors, JSON or CSV)";
   command.add_option("--" + name + "-weight", flags.weight, "")
-      ->type_name("FILE")
+      ->type_name("FILE[:NAME]")
       ->group(kGroup);
   command.add_option("--" + name + "-bias", flags.bias, "")
-      ->type_name("FILE")
+      ->type_name("FILE[:NAME]")
+      ->group(kGroup);
+}
+
+void AddDtypeFlag(CLI::App& command, std::optional<v1::DataType>& dtype) {
+  AddWordOption(command, "--dtype", dtype,
+                "what the tensors are rounded to; absent: as their files have "
+                "it, float32 for JSON arrays and CSV",
+                DataTypeWords());
+}
+
+// --query NAME --query-bias NAME and so on.
+void AddNameFlags(CLI::App& command, const std::string& name,
+                  ProjectionNames& names) {
+  constexpr char kGroup[] = "Names of tensors, of a layer of no preset";
+  command
+      .add_option("--" + name, names.weight,
+                  absl::StrCat("weight; absent: ", name, ".weight"))
+      ->type_name("NAME")
+      ->group(kGroup);
+  command
+      .add_option("--" + name + "-bias", names.bias,
+                  absl::StrCat("bias; absent: none, or ", name,
+                               ".bias if its weight is not named either"))
+      ->type_name("NAME")
       ->group(kGroup);
 }
 
@@ -87,28 +113,60 @@ absl::Status ApplyVersion(const VersionFlags& flags,
   return absl::OkStatus();
 }
 
-// The weight set in a JSON file: a WeightSet, or an object that has one as
-// "weights", such as a SetWeightsRequest or what `weights get --json` prints.
-absl::Status WeightSetFromFile(const std::string& path,
-                               v1::WeightSet& weights) {
-  const absl::StatusOr<std::string> text = ReadFile(path);
+// The layer in a file of several tensors.
+absl::StatusOr<v1::WeightSet> ImportFile(const std::string& path,
+                                         const LayerImport& layer,
+                                         const InputFlags& input) {
+  const auto source = files::OpenSource(path, input.limits);
+  if (!source.ok()) return UsageError(source.status().message());
+  const FileFormat format =
+      input.format.value_or(files::FormatOfFile(path, **source));
+  if (!files::IsBundle(format)) {
+    return UsageError(absl::StrCat(
+        (*source)->name(), ": is ", files::FileFormatWord(format),
+        "; expected npz or safetensors, which hold tensors with names"));
+  }
+  const auto bundle = files::OpenBundle(**source, format);
+  if (!bundle.ok()) return UsageError(bundle.status().message());
+  return ImportLayer(**bundle, layer, input.limits);
+}
+
+// The weight set in a file: a WeightSet in JSON, or an object that has one as
+// "weights", such as a SetWeightsRequest or what `weights get --json` prints;
+// or what `weights export` writes.
+absl::Status WeightSetFromFile(const SetFlags& flags, v1::WeightSet& weights) {
+  const std::optional<FileFormat> format = files::FormatOfEnding(flags.file);
+  if (format && files::IsBundle(*format)) {
+    LayerImport layer;
+    layer.num_heads = flags.version.num_heads;
+    layer.num_kv_heads = flags.version.num_kv_heads;
+    layer.layout = flags.version.layout;
+    layer.dtype = flags.dtype;
+    absl::StatusOr<v1::WeightSet> imported =
+        ImportFile(flags.file, layer, flags.input);
+    if (imported.ok()) weights = *std::move(imported);
+    return imported.status();
+  }
+  const absl::StatusOr<std::string> text = ReadFile(flags.file);
   if (!text.ok()) return text.status();
-  const auto json = ParseJson<nlohmann::json>(*text, path);
+  const auto json = ParseJson<nlohmann::json>(*text, flags.file);
   if (!json.ok()) return json.status();
   if (json->is_object() && json->contains("weights")) {
-    return MessageFromJson(json->at("weights").dump(), path, weights);
+    return MessageFromJson(json->at("weights").dump(), flags.file, weights);
   }
-  return MessageFromJson(*text, path, weights);
+  return MessageFromJson(*text, flags.file, weights);
 }
 
 absl::Status ApplyTensor(const std::string& flag, const std::string& path,
-                         v1::DataType dtype, v1::Tensor& tensor) {
-  absl::StatusOr<v1::Tensor> read = ReadTensor(path, dtype);
+                         const SetFlags& flags, v1::Tensor& tensor) {
+  absl::StatusOr<v1::Tensor> read = ReadTensor(
+      path, flags.dtype.value_or(v1::DATA_TYPE_FLOAT32), flags.input);
   if (!read.ok()) {
     return UsageError(absl::StrCat(flag, ": ", read.status().message()));
   }
   tensor = *std::move(read);
-  return absl::OkStatus();
+  if (!flags.dtype) return absl::OkStatus();
+  return ConvertTensor(*flags.dtype, flag, tensor);
 }
 
 absl::Status ApplyProjections(const SetFlags& flags, v1::WeightSet& weights) {
@@ -124,7 +182,7 @@ absl::Status ApplyProjections(const SetFlags& flags, v1::WeightSet& weights) {
     if (!projection.files.weight.empty()) {
       absl::Status status =
           ApplyTensor(absl::StrCat("--", projection.name, "-weight"),
-                      projection.files.weight, flags.dtype,
+                      projection.files.weight, flags,
                       *(weights.*projection.field)()->mutable_weight());
       if (!status.ok()) return status;
     }
@@ -133,7 +191,7 @@ absl::Status ApplyProjections(const SetFlags& flags, v1::WeightSet& weights) {
       v1::Tensor& bias = *(weights.*projection.field)()->mutable_bias();
       absl::Status status =
           ApplyTensor(absl::StrCat("--", projection.name, "-bias"),
-                      projection.files.bias, flags.dtype, bias);
+                      projection.files.bias, flags, bias);
       if (!status.ok()) return status;
       if (bias.shape_size() == 2 && bias.shape(0) == 1) {
         bias.mutable_shape()->erase(bias.shape().begin());
@@ -150,14 +208,43 @@ void AddSetFlags(CLI::App& command, SetFlags& flags) {
   command
       .add_option("--file", flags.file,
                   "a WeightSet in proto3 JSON, or what `weights get --json` "
-                  "prints; flags beside it replace its fields")
+                  "prints, or an npz or safetensors of `weights export`; flags "
+                  "beside it replace its fields")
       ->type_name("FILE|-");
-  AddWordOption(command, "--dtype", flags.dtype, "dtype of the tensors",
-                DataTypeWords());
+  AddDtypeFlag(command, flags.dtype);
+  AddInputFlags(command, flags.input);
   AddProjectionFlags(command, "query", flags.query);
   AddProjectionFlags(command, "key", flags.key);
   AddProjectionFlags(command, "value", flags.value);
   AddProjectionFlags(command, "output", flags.output);
+}
+
+void AddImportFlags(CLI::App& command, ImportFlags& flags) {
+  AddVersionFlags(command, flags.version);
+  command
+      .add_option("file", flags.file,
+                  "the checkpoint, safetensors or npz, in one file")
+      ->type_name("FILE|-")
+      ->required();
+  LayerImport& layer = flags.layer;
+  AddWordOption(command, "--preset", layer.form,
+                "whose names and layout the tensors have; absent: plain, "
+                "query.weight and so on",
+                LayerFormWords());
+  command
+      .add_option("--layer", flags.layer_number, "which, from 0, of a preset")
+      ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--prefix", layer.prefix,
+                  "what all names start with; absent: nothing, or transformer. "
+                  "(gpt2) or bert. (bert) if the file has it")
+      ->type_name("TEXT");
+  AddDtypeFlag(command, layer.dtype);
+  AddInputFlags(command, flags.input);
+  AddNameFlags(command, "query", layer.names.query);
+  AddNameFlags(command, "key", layer.names.key);
+  AddNameFlags(command, "value", layer.names.value);
+  AddNameFlags(command, "output", layer.names.output);
 }
 
 void AddInitFlags(CLI::App& command, InitFlags& flags) {
@@ -191,7 +278,7 @@ absl::StatusOr<v1::SetWeightsRequest> BuildSetRequest(const SetFlags& flags) {
   absl::Status status = ApplyVersion(flags.version, request);
   v1::WeightSet& weights = *request.mutable_weights();
   if (status.ok() && !flags.file.empty()) {
-    status = WeightSetFromFile(flags.file, weights);
+    status = WeightSetFromFile(flags, weights);
   }
   if (status.ok()) status = ApplyProjections(flags, weights);
   if (!status.ok()) return status;
@@ -203,6 +290,37 @@ absl::StatusOr<v1::SetWeightsRequest> BuildSetRequest(const SetFlags& flags) {
   if (version.num_heads) weights.set_num_heads(*version.num_heads);
   if (version.num_kv_heads) weights.set_num_kv_heads(*version.num_kv_heads);
   if (flags.file.empty() && !version.num_heads) weights.set_num_heads(1);
+  return request;
+}
+
+absl::StatusOr<v1::SetWeightsRequest> BuildImportRequest(
+    const ImportFlags& flags) {
+  v1::SetWeightsRequest request;
+  absl::Status status = ApplyVersion(flags.version, request);
+  if (!status.ok()) return status;
+  LayerImport layer = flags.layer;
+  const absl::StatusOr<int64_t> number =
+      LayerNumber(layer.form, flags.layer_number);
+  if (!number.ok()) return number.status();
+  layer.layer = *number;
+  const LayerNames& names = layer.names;
+  const bool has_names =
+      !absl::StrCat(names.query.weight, names.query.bias, names.key.weight,
+                    names.key.bias, names.value.weight, names.value.bias,
+                    names.output.weight, names.output.bias)
+           .empty();
+  if (has_names && layer.form != LayerForm::kPlain) {
+    return UsageError(
+        "--preset says what the tensors are called; leave out --query, --key "
+        "and the other names, or the preset");
+  }
+  layer.num_heads = flags.version.num_heads;
+  layer.num_kv_heads = flags.version.num_kv_heads;
+  layer.layout = flags.version.layout;
+  absl::StatusOr<v1::WeightSet> weights =
+      ImportFile(flags.file, layer, flags.input);
+  if (!weights.ok()) return weights.status();
+  *request.mutable_weights() = *std::move(weights);
   return request;
 }
 

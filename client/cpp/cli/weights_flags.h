@@ -1,5 +1,5 @@
-// The flags of `attention weights set` and `attention weights init`, and the
-// requests they mean.
+// The flags of `attention weights set`, `import` and `init`, and the requests
+// they mean.
 #ifndef CLIENT_CPP_CLI_WEIGHTS_FLAGS_H_
 #define CLIENT_CPP_CLI_WEIGHTS_FLAGS_H_
 
@@ -11,6 +11,8 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "attention/v1/attention.pb.h"
+#include "client/cpp/cli/layer_import.h"
+#include "client/cpp/cli/tensor_file.h"
 
 namespace attention::client {
 
@@ -34,12 +36,22 @@ struct ProjectionFlags {
 
 struct SetFlags {
   VersionFlags version;
-  std::string file;  // a whole weight set in JSON
-  v1::DataType dtype = v1::DATA_TYPE_FLOAT32;
+  std::string file;  // a whole weight set in JSON, npz or safetensors
+  // Of the tensors; absent: the files' own, FLOAT32 for text.
+  std::optional<v1::DataType> dtype;
+  InputFlags input;
   ProjectionFlags query;
   ProjectionFlags key;
   ProjectionFlags value;
   ProjectionFlags output;
+};
+
+struct ImportFlags {
+  VersionFlags version;
+  std::string file;
+  LayerImport layer;
+  std::optional<int64_t> layer_number;
+  InputFlags input;
 };
 
 struct InitFlags {
@@ -59,11 +71,14 @@ struct InitFlags {
 
 // Adds every flag to `command`. REQUIRES: `flags` outlives `command`.
 void AddSetFlags(CLI::App& command, SetFlags& flags);
+void AddImportFlags(CLI::App& command, ImportFlags& flags);
 void AddInitFlags(CLI::App& command, InitFlags& flags);
 
 // The request the flags mean. Errors are usage errors. Reads the files of
 // `flags`.
 absl::StatusOr<v1::SetWeightsRequest> BuildSetRequest(const SetFlags& flags);
+absl::StatusOr<v1::SetWeightsRequest> BuildImportRequest(
+    const ImportFlags& flags);
 absl::StatusOr<v1::SetWeightsRequest> BuildInitRequest(const InitFlags& flags);
 
 }  // namespace attention::client

@@ -1,0 +1,17 @@
+#include "client/cpp/files/npz.h"
+#include "tests/fuzz/check.h"
+#include "tests/fuzz/target.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  using namespace attention::files;  // NOLINT(google-build-using-namespace)
+  const MemorySource source = InputSource(bytes, size);
+  const auto bundle = OpenNpz(source);
+  if (!bundle.ok()) {
+    CheckRejected(bundle.status());
+    return 0;
+  }
+  for (const std::string& name : (*bundle)->Names()) {
+    Check((*bundle)->Read(name, kFuzzLimits), FileFormat::kNpz);
+  }
+  return 0;
+}
