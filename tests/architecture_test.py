@@ -1,7 +1,8 @@
 """Includes follow the arrows of the architecture.
 
-core <- weights <- rpc <- server <- main, and proto <- {rpc, client}: a file may
-include its own layer and what its layer is allowed below, nothing else.
+core <- weights <- rpc <- server <- main, proto <- {rpc, client} and
+command_line <- {server, client}: a file may include its own layer and what its
+layer is allowed below, nothing else.
 """
 
 import pathlib
@@ -35,11 +36,14 @@ ALLOWED = {
     "server/rpc":
         rf"server/(core|weights|rpc)/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*",
     "server":
-        rf"server/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*|CLI/.*|nlohmann/.*",
+        rf"server/.*|command_line/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*"
+        r"|CLI/.*|nlohmann/.*",
+    # --help, man pages and completion, of any program.
+    "command_line": r"command_line/.*|CLI/.*|nlohmann/.*",
     "proto": rf"proto/.*|{PROTOBUF}|{GRPC}",
     "client":
-        rf"client/.*|{CLIENT}|proto/.*|{PROTOBUF}|{GRPC}|CLI/.*|nlohmann/.*"
-        r"|openssl/.*",
+        rf"client/.*|command_line/.*|{CLIENT}|proto/.*|{PROTOBUF}|{GRPC}"
+        r"|CLI/.*|nlohmann/.*|openssl/.*",
     # Measures the core from inside and the service from outside.
     "bench":
         rf"bench/.*|benchmark/.*|server/core/.*|{CLIENT}|{PROTOBUF}|{GRPC}",
@@ -81,7 +85,7 @@ def violations(path, text):
 
 
 def project_files():
-    for folder in ("bench", "client", "proto", "server", "tests"):
+    for folder in ("bench", "client", "command_line", "proto", "server", "tests"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".h", ".cc") and "node_modules" not in path.parts:
                 yield path
@@ -113,6 +117,9 @@ class ArchitectureTest(unittest.TestCase):
             "server/main.cc": ['"client/cpp/client.h"', "<openblas/cblas.h>"],
             "proto/codec.cc": ['"server/core/tensor.h"', '"client/cpp/client.h"'],
             "client/cpp/client.cc": ['"server/core/tensor.h"'],
+            "command_line/command.cc": ['"client/cpp/cli/flags.h"',
+                                        '"proto/codec.h"'],
+            "server/core/blas.cc": ['"command_line/command.h"'],
             "bench/core_bench.cc": ["<cblas.h>", '"server/rpc/serve.h"',
                                     '"client/cpp/grpc_status.h"'],
             "server/core/layer.cc": ['"bench/layer_case.h"'],
