@@ -14,6 +14,7 @@
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/json_text.h"
 #include "client/cpp/cli/number_text.h"
+#include "client/cpp/cli/standard_streams.h"
 #include "nlohmann/json.hpp"
 
 namespace attention::client {
@@ -145,11 +146,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 }
 
 absl::Status WriteFile(const std::string& path, const std::string& text) {
-  if (path == "-") {
-    std::cout << text << std::flush;
-    if (std::cout.good()) return absl::OkStatus();
-    return UsageError("the standard output cannot be written");
-  }
+  if (path == "-") return WriteStandardOutput(text);
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << text;
   file.close();

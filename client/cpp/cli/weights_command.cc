@@ -69,7 +69,12 @@ void AddSet(CLI::App& weights, Action& action) {
       AddAction(weights, "set", "Append a version from tensors in files", flags,
                 Set, action);
   AddSetFlags(command, flags->flags);
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json, "print a SetWeightsResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights set my-layer --layout in-out --query-weight query.csv \
+      --key-weight key.csv --value-weight value.csv --label production
+  attention weights get layer --json | attention weights set copy --file -
+  attention weights set layer --file layer.json --idempotency-key 7 --json)");
 }
 
 struct InitCommand {
@@ -87,7 +92,13 @@ void AddInit(CLI::App& weights, Action& action) {
       AddAction(weights, "init", "Append a version of random weights", flags,
                 Init, action);
   AddInitFlags(command, flags->flags);
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json, "print a SetWeightsResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights init my-layer --distribution linear --layout out-in \
+      --seed 123 --query-width 3 --head-dim 2 --label production
+  attention weights init my-layer --distribution xavier-uniform \
+      --layout in-out --seed 1 --query-width 768 --head-dim 64 --heads 12 \
+      --output-width 768 --output-bias --json)");
 }
 
 struct GetFlags {
@@ -159,9 +170,16 @@ void AddGet(CLI::App& weights, Action& action) {
   command.add_option("weight-set", flags->selector, "which version")
       ->type_name("NAME[@VERSION|:LABEL]")
       ->required();
-  command.add_option("--out", flags->out, "write it there as proto3 JSON")
+  command.add_option("--out", flags->out, "write it there as JSON")
       ->type_name("FILE|-");
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag(
+      "--json", flags->json,
+      "print it as JSON: summary, a WeightSetSummary, and weights, "
+      "a WeightSet");
+  command.footer(R"(Examples:
+  attention weights get layer
+  attention weights get layer:production --out layer.json
+  attention weights get layer@1 --json)");
 }
 
 struct ListFlags {
@@ -212,7 +230,12 @@ void AddList(CLI::App& weights, Action& action) {
   command.add_option("name", flags->name, "only this weight set")
       ->type_name("NAME");
   command.add_flag("--latest", flags->latest, "only the latest of each set");
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json,
+                   "print a ListWeightsResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights list
+  attention weights list layer --json
+  attention weights list --latest | tail -n +2)");
 }
 
 struct DeleteFlags {
@@ -257,7 +280,11 @@ void AddDelete(CLI::App& weights, Action& action) {
       ->required();
   command.add_option("--expected-version", flags->expected_version,
                      "only if this is the latest version");
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json,
+                   "print a DeleteWeightsResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights delete scratch@1
+  attention weights delete scratch --json)");
 }
 
 struct LabelFlags {
@@ -306,7 +333,11 @@ void AddLabel(CLI::App& weights, Action& action) {
   command.add_flag("--remove", flags->remove, "remove the label");
   command.add_option("--expected-version", flags->expected_version,
                      "only if it points there now; 0: only if it is new");
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json, "print a SetLabelResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights label layer production 1
+  attention weights label layer canary 1 --json
+  attention weights label layer production --remove)");
 }
 
 }  // namespace
@@ -321,6 +352,16 @@ void AddWeightsCommand(CLI::App& app, Action& action) {
   AddList(weights, action);
   AddDelete(weights, action);
   AddLabel(weights, action);
+  weights.footer(
+      R"(A version never changes; another set under the same name appends one. A label
+points at a version and can be moved. NAME is the latest version, NAME@2 that
+one, NAME:production the one a label points at.
+
+Examples:
+  attention weights init my-layer --distribution linear --layout out-in \
+      --seed 123 --query-width 3 --head-dim 2
+  attention weights list
+  attention weights get layer@1)");
 }
 
 }  // namespace attention::client

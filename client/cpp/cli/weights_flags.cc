@@ -59,11 +59,15 @@ void AddVersionFlags(CLI::App& command, VersionFlags& flags) {
 void AddProjectionFlags(CLI::App& command, const std::string& name,
                         ProjectionFlags& flags) {
   constexpr char kGroup[] = "Tensors (JSON arrays, a JSON tensor, or CSV)";
-  command.add_option("--" + name + "-weight", flags.weight, "")
-      ->type_name("FILE")
+  command
+      .add_option("--" + name + "-weight", flags.weight,
+                  "matrix of the " + name + " projection")
+      ->type_name("FILE|-")
       ->group(kGroup);
-  command.add_option("--" + name + "-bias", flags.bias, "")
-      ->type_name("FILE")
+  command
+      .add_option("--" + name + "-bias", flags.bias,
+                  "bias of the " + name + " projection")
+      ->type_name("FILE|-")
       ->group(kGroup);
 }
 
@@ -108,6 +112,31 @@ absl::Status ApplyTensor(const std::string& flag, const std::string& path,
     return UsageError(absl::StrCat(flag, ": ", read.status().message()));
   }
   tensor = *std::move(read);
+  return absl::OkStatus();
+}
+
+absl::Status CheckStdinIsReadOnce(const SetFlags& flags) {
+  const std::pair<const char*, const std::string&> files[] = {
+      {"--file", flags.file},
+      {"--query-weight", flags.query.weight},
+      {"--query-bias", flags.query.bias},
+      {"--key-weight", flags.key.weight},
+      {"--key-bias", flags.key.bias},
+      {"--value-weight", flags.value.weight},
+      {"--value-bias", flags.value.bias},
+      {"--output-weight", flags.output.weight},
+      {"--output-bias", flags.output.bias}};
+  std::string first;
+  for (const auto& [name, path] : files) {
+    if (path != "-") continue;
+    if (!first.empty()) {
+      return UsageError(absl::StrCat(
+          first, " and ", name,
+          " are both -, but the standard input can be read once only; name a "
+          "file for one of them"));
+    }
+    first = name;
+  }
   return absl::OkStatus();
 }
 
@@ -188,7 +217,8 @@ void AddInitFlags(CLI::App& command, InitFlags& flags) {
 
 absl::StatusOr<v1::SetWeightsRequest> BuildSetRequest(const SetFlags& flags) {
   v1::SetWeightsRequest request;
-  absl::Status status = ApplyVersion(flags.version, request);
+  absl::Status status = CheckStdinIsReadOnce(flags);
+  if (status.ok()) status = ApplyVersion(flags.version, request);
   v1::WeightSet& weights = *request.mutable_weights();
   if (status.ok() && !flags.file.empty()) {
     status = WeightSetFromFile(flags.file, weights);
