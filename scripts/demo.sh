@@ -40,7 +40,7 @@ command_demo() {
   fi
   "$(built client/cpp/attention)" demo \
     --target "127.0.0.1:$(< "$scratch/port")" "$@" || status=$?
-  say "this server ends here; ./run server starts one to try commands on"
+  echo "The demo's server ends here; ./run server starts one for commands." >&2
   if ! stop_demo_server "$server"; then
     cat "$scratch/log" >&2
     say "the server did not stop cleanly"
