@@ -29,7 +29,7 @@ run_clang_tidy() {
   quoted=$("$PYTHON" -c 'import re, sys; print(re.escape(sys.argv[1]))' "$ROOT")
   log=$BUILD/clang-tidy.log
   if ! run-clang-tidy-14 -quiet -p "$BUILD" -j "$(nproc)" \
-    "^$quoted/(bench|client|proto|server|tests|tls)/" 2>&1 |
+    "^$quoted/(bench|client|command_line|proto|server|tests|tls)/" 2>&1 |
     sed -uE -e 's/\x1b\[[0-9;]*m//g' \
       -e '/^[0-9]+ warnings?( and [0-9]+ errors?)? generated\.$/d' |
     tee "$log"; then

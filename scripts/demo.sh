@@ -42,6 +42,7 @@ command_demo() {
   fi
   "$(built client/cpp/attention)" demo \
     --target "127.0.0.1:$(< "$scratch/port")" "$@" || status=$?
+  echo "The demo's server ends here; ./run server starts one for commands." >&2
   if ! stop_demo_server "$server"; then
     cat "$scratch/log" >&2
     say "the server did not stop cleanly"

@@ -5,12 +5,15 @@
 #include <cstdlib>
 #include <limits>
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "command_line/generate.h"
+#include "command_line/help_text.h"
 #include "server/version.h"
 
 namespace attention::server {
@@ -18,13 +21,25 @@ namespace {
 
 constexpr char kName[] = "attention-server";
 
-constexpr char kFooter[] = R"(
-Sizes take KiB, MiB and GiB; times take s and ms.
+constexpr char kFooter[] =
+    R"(Sizes take KiB, MiB and GiB; times take s and ms.
+
 Each flag is also an environment variable and a key of the --config file. A flag
 wins over the environment, the environment over the file.
+
 SIGTERM and SIGINT stop the server: new calls are answered UNAVAILABLE, calls in
 flight get --shutdown-grace to finish and are then cancelled; a second signal
-ends the wait. The exit code is 0.)";
+ends the wait.
+
+Exit codes:
+  0  stopped by a signal
+  1  it cannot serve: the address is taken, or the matrix library is at fault
+  2  the command line, the environment or the --config file is at fault
+
+Examples:
+  attention-server
+  attention-server --listen 127.0.0.1:0 --port-file port --log-level debug
+  attention-server --max-message-bytes 256MiB --print-config)";
 
 std::string EnvironmentName(const std::string& flag) {
   return absl::StrCat("ATTENTION_", absl::AsciiStrToUpper(absl::StrReplaceAll(
@@ -47,11 +62,16 @@ class Flags {
   Flags()
       : app_("Computes attention and keeps versioned weight sets, over gRPC.",
              kName) {
+    app_.formatter(std::make_shared<command_line::HelpFormatter>());
     app_.set_help_flag("-h,--help", "Print this and exit");
     app_.set_version_flag("--version", absl::StrCat(kName, " ", kVersion),
                           "Print the version and exit");
     app_.add_flag("--print-config", print_config_,
                   "Print the settings in force, as a config file, and exit")
+        ->configurable(false);
+    app_.add_option("--generate", generate_)
+        ->check(CLI::IsMember(command_line::ArtifactWords()))
+        ->group("")  // hidden: for the build
         ->configurable(false);
     AddConfigFile();
     AddServing();
@@ -64,6 +84,8 @@ class Flags {
   CLI::App& app() { return app_; }
   Config& config() { return config_; }
   bool print_config() const { return print_config_; }
+  // What to make of the command line itself; empty: nothing.
+  const std::string& generate() const { return generate_; }
   // Names of what the environment may set, without dashes.
   const std::vector<std::string>& names() const { return names_; }
 
@@ -86,7 +108,8 @@ class Flags {
 
   void AddConfigFile() {
     Common(app_.set_config("--config", "", "Read settings from this file"),
-           "config");
+           "config")
+        ->type_name("FILE");
     app_.allow_config_extras(CLI::config_extras_mode::error);
   }
 
@@ -192,6 +215,7 @@ class Flags {
   CLI::App app_;
   Config config_;
   bool print_config_ = false;
+  std::string generate_;
   std::vector<std::string> names_;
 };
 
@@ -253,6 +277,18 @@ CommandLine Refuse(absl::string_view why) {
   return refused;
 }
 
+// The man page, completion or JSON of the command line.
+std::string Generated(Flags& flags) {
+  std::string text;
+  for (const auto& [name, content] : command_line::Generate(
+           command_line::ReadCommand(flags.app()),
+           command_line::ArtifactWords().at(flags.generate()),
+           {absl::StrCat(kName, " ", kVersion), {"attention"}})) {
+    absl::StrAppend(&text, content);
+  }
+  return text;
+}
+
 // Environment variables as flags. Each is tried alone first, so that an error
 // can name it.
 absl::StatusOr<std::vector<std::string>> FromEnvironment(const Flags& flags) {
@@ -291,6 +327,10 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
     return line;
   } catch (const CLI::ParseError& error) {
     return Refuse(error.what());
+  }
+  if (!flags.generate().empty()) {
+    line.output = Generated(flags);
+    return line;
   }
   if (absl::Status status = CheckTogether(flags.config()); !status.ok()) {
     return Refuse(status.message());

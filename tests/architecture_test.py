@@ -1,7 +1,8 @@
 """Includes follow the arrows of the architecture.
 
-core <- weights <- rpc <- server <- main, and proto <- {rpc, client}: a file may
-include its own layer and what its layer is allowed below, nothing else.
+core <- weights <- rpc <- server <- main, proto <- {rpc, client} and
+command_line <- {server, client}: a file may include its own layer and what its
+layer is allowed below, nothing else.
 """
 
 import pathlib
@@ -43,13 +44,16 @@ ALLOWED = {
     "server/rpc":
         rf"server/(core|weights|rpc)/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*",
     "server":
-        rf"server/.*|tls/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*|CLI/.*|nlohmann/.*",
+        rf"server/.*|command_line/.*|tls/.*|proto/.*|{PROTOBUF}|{GRPC}"
+        r"|spdlog/.*|CLI/.*|nlohmann/.*",
+    # --help, man pages and completion, of any program.
+    "command_line": r"command_line/.*|CLI/.*|nlohmann/.*",
     "proto": rf"proto/.*|{PROTOBUF}|{GRPC}",
     # Certificate files, for both ends; what gRPC makes of them is theirs.
     "tls": r"tls/.*|openssl/.*",
     "client":
-        rf"client/.*|{CLIENT}|tls/.*|proto/.*|{PROTOBUF}|{GRPC}|CLI/.*|nlohmann/.*"
-        r"|openssl/.*",
+        rf"client/.*|command_line/.*|tls/.*|{CLIENT}|proto/.*|{PROTOBUF}"
+        rf"|{GRPC}|CLI/.*|nlohmann/.*|openssl/.*",
     # Files know neither the contract nor the client.
     "client/cpp/files":
         r"client/cpp/files/.*|proto/(elements|error_text)\.h|nlohmann/.*",
@@ -96,8 +100,8 @@ def violations(path, text):
 
 
 def project_files():
-    for folder in ("bench", "client", "proto", "server", "tests",
-                   "tls"):
+    for folder in ("bench", "client", "command_line", "proto", "server",
+                   "tests", "tls"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".h", ".cc") and "node_modules" not in path.parts:
                 yield path
@@ -137,6 +141,9 @@ class ArchitectureTest(unittest.TestCase):
                 '"attention/v1/attention.pb.h"', '"attention/tensor.h"',
                 '"client/cpp/cli/cli_status.h"', "<grpcpp/grpcpp.h>"
             ],
+            "command_line/command.cc": ['"client/cpp/cli/flags.h"',
+                                        '"proto/codec.h"'],
+            "server/core/blas.cc": ['"command_line/command.h"'],
             "bench/core_bench.cc": ["<cblas.h>", '"server/rpc/serve.h"',
                                     '"client/cpp/grpc_status.h"'],
             "server/core/layer.cc": ['"bench/layer_case.h"'],

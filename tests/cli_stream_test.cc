@@ -77,7 +77,7 @@ TEST_F(CliStreamTest, RefusalIsALineAndEndsInOne) {
   const Json& error = answers_.at(2)["error"];
   EXPECT_EQ(error["code"], "INVALID_ARGUMENT");
   EXPECT_EQ(error["message"], "query is required");
-  EXPECT_EQ(error["fields"][0]["field"], "query");
+  EXPECT_EQ(error["violations"][0]["field"], "query");
   EXPECT_TRUE(answers_.at(3).contains("response"));
 }
 

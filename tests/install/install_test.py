@@ -1,5 +1,6 @@
 """cmake --install gives another project all it needs, wherever it is put."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -28,11 +29,30 @@ INSTALLED = (
     "share/attention/proto/google/rpc/error_details.proto",
     "share/attention/proto/google/rpc/status.proto",
     "share/attention/proto/grpc/health/v1/health.proto",
+    "share/bash-completion/completions/attention",
+    "share/bash-completion/completions/attention-server",
     "share/doc/attention/LICENSE",
+    "share/man/man1/attention-server.1",
+    "share/zsh/site-functions/_attention",
+    "share/zsh/site-functions/_attention-server",
 )
 # Below the library directory, which differs between systems.
 PACKAGE = {"attentionConfig.cmake", "attentionConfigVersion.cmake",
            "attentionTargets.cmake"}
+
+
+def man_pages():
+    """A page for each command of the command line."""
+    tree = json.loads(run(BUILD / "client" / "cpp" / "attention", "generate",
+                          "json"))
+    return {f"share/man/man1/{'-'.join(command['path'])}.1"
+            for command in commands(tree)}
+
+
+def commands(tree):
+    yield tree
+    for below in tree["commands"]:
+        yield from commands(below)
 
 
 def run(*command, **arguments):
@@ -62,7 +82,7 @@ class InstallTest(unittest.TestCase):
     def test_everything_is_installed_and_nothing_else(self):
         found = {p.relative_to(self.prefix).as_posix() for p in self.files()}
         libraries = {p for p in found if p.startswith("lib")}
-        self.assertEqual(found - libraries, set(INSTALLED))
+        self.assertEqual(found - libraries, set(INSTALLED) | man_pages())
         names = {pathlib.PurePath(p).name for p in libraries}
         self.assertLessEqual(PACKAGE | {"libattention_client.a"}, names)
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/cli/cli_status.h"
+#include "client/cpp/cli/standard_streams.h"
 #include "client/cpp/files/byte_source.h"
 #include "client/cpp/files/json_array.h"
 
@@ -35,9 +36,7 @@ absl::Status WriteFile(
     absl::FunctionRef<absl::Status(std::ostream& out)> write) {
   if (path == "-") {
     absl::Status status = write(std::cout);
-    std::cout.flush();
-    if (!status.ok() || std::cout.good()) return status;
-    return UsageError("the standard output cannot be written");
+    return status.ok() ? WriteStandardOutput("") : status;
   }
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   absl::Status status;

@@ -31,16 +31,22 @@ struct BenchFlags {
   double seconds = 10;
   double warmup_seconds = 1;
   ReportFormat format = ReportFormat::kTable;
+  bool json = false;
   std::string out;
 };
 
 constexpr char kFooter[] =
-    R"(
---concurrency alone keeps that many calls without an answer at all times (closed
+    R"(--concurrency alone keeps that many calls without an answer at all times (closed
 loop). --rate begins calls on a schedule, whether or not the ones before are
 answered (open loop), with at most --concurrency at one time; the latency then
 counts from when a call was due, so that a server that falls behind shows it.
-Percentiles are exact: every latency is kept and sorted.)";
+Percentiles are exact: every latency is kept and sorted.
+
+Examples:
+  attention bench --duration 1
+  attention bench --shape 64,32 --concurrency 8 --duration 1 --format csv
+  attention bench --query tokens.csv --weight-set layer --rate 100 \
+      --duration 1 --json)";
 
 std::chrono::nanoseconds Seconds(double seconds) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -99,7 +105,7 @@ absl::Status Bench(const BenchFlags& flags, const Connection& connection) {
     return WriteFile(flags.out.empty() ? "-" : flags.out, text);
   };
   absl::Status written = absl::OkStatus();
-  switch (flags.format) {
+  switch (flags.json ? ReportFormat::kJson : flags.format) {
     case ReportFormat::kTable:
       written = write(LoadTable(label, plan, report));
       break;
@@ -154,11 +160,15 @@ void AddBenchCommand(CLI::App& app, Action& action) {
       ->allow_extra_args(false)
       ->capture_default_str()
       ->group(kGroup);
-  AddWordOption(
-      command, "--format", flags->format, "of the report",
-      std::map<std::string, ReportFormat>{{"table", ReportFormat::kTable},
-                                          {"csv", ReportFormat::kCsv},
-                                          {"json", ReportFormat::kJson}})
+  CLI::Option* format =
+      AddWordOption(
+          command, "--format", flags->format, "of the report; absent: table",
+          std::map<std::string, ReportFormat>{{"table", ReportFormat::kTable},
+                                              {"csv", ReportFormat::kCsv},
+                                              {"json", ReportFormat::kJson}})
+          ->group(kGroup);
+  command.add_flag("--json", flags->json, "the same as --format json")
+      ->excludes(format)
       ->group(kGroup);
   command.add_option("--out", flags->out, "write the report there")
       ->type_name("FILE|-")

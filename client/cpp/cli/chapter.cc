@@ -21,6 +21,8 @@ absl::StatusOr<ChapterCase> ParseCase(const Json& json) {
   result.id = json.at("id");
   result.title = json.at("title");
   result.explanation = json.at("explanation");
+  result.formula = json.value("formula", result.formula);
+  result.commands = json.value("commands", result.commands);
   json.at("query_tokens").get_to(result.query_tokens);
   json.at("key_tokens").get_to(result.key_tokens);
   const auto parse_weights = [&](const char* name,

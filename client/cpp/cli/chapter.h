@@ -28,6 +28,8 @@ struct ChapterCase {
   std::string id;
   std::string title;
   std::string explanation;
+  std::vector<std::string> formula;   // lines
+  std::vector<std::string> commands;  // the same from a shell
   std::vector<std::string> query_tokens;
   std::vector<std::string> key_tokens;
   std::optional<v1::SetWeightsRequest> set_weights;

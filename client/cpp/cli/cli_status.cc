@@ -101,6 +101,21 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   }
 }
 
+nlohmann::ordered_json ErrorJson(const absl::Status& status) {
+  std::string code = absl::StatusCodeToString(status.code());
+  if (IsMarked(status, kUsagePayload)) code = "USAGE";
+  if (IsMarked(status, kCheckPayload)) code = "CHECK";
+  nlohmann::ordered_json error = {
+      {"code", code},
+      {"message", std::string(status.message())},
+      {"violations", nlohmann::ordered_json::array()}};
+  for (const FieldViolation& violation : FieldViolations(status)) {
+    error["violations"].push_back(
+        {{"field", violation.field}, {"description", violation.description}});
+  }
+  return error;
+}
+
 std::string ErrorLine(const absl::Status& status, const std::string& target,
                       bool tls) {
   std::string line = "attention: ";

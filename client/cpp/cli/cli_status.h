@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "nlohmann/json.hpp"
 
 namespace attention::client {
 
@@ -14,6 +15,7 @@ enum ExitCode {
   kExitRefused = 1,   // the server refused, or a number of the demo is off
   kExitUsage = 2,     // the command line or a file is at fault
   kExitNoAnswer = 3,  // no server there, it is shutting down, or the deadline
+                      // (130 is a signal's: see ReportInterrupts)
 };
 
 // An error in what was typed or in a file.
@@ -23,6 +25,10 @@ absl::Status UsageError(absl::string_view message);
 absl::Status CheckError(absl::string_view message);
 
 ExitCode ExitCodeOf(const absl::Status& status);
+
+// {"code", "message", "violations": [{"field", "description"}]}; code is that
+// of the server, USAGE or CHECK.
+nlohmann::ordered_json ErrorJson(const absl::Status& status);
 
 // `status` for the terminal: one line, with what to do about it. `tls` is
 // whether this end speaks TLS to `target`.

@@ -32,6 +32,19 @@ struct ComputeFlags {
   bool json = false;                 // the whole response
 };
 
+constexpr char kFooter[] =
+    R"(With --stream each answer is a line, as it comes: {"id": LINE, "response": ...}
+or {"id": LINE, "error": {"code", "message", "violations"}}. A request that is
+refused does not end the stream, but the exit code is 1 then. --deadline is that
+of the whole stream.
+
+Examples:
+  attention compute --query tokens.csv --scale 1 --matrix attention-weights
+  attention compute --query tokens.csv --weight-set layer:production --causal \
+      --out output.json
+  attention compute --query - --top-k 2 --json < tokens.csv
+  attention compute --stream requests.jsonl --query tokens.csv > answers.jsonl)";
+
 double Milliseconds(const google::protobuf::Duration& duration) {
   return static_cast<double>(duration.seconds()) * 1e3 +
          static_cast<double>(duration.nanos()) * 1e-6;
@@ -204,11 +217,9 @@ void AddComputeCommand(CLI::App& app, Action& action) {
       command
           .add_option(
               "--stream", flags->stream,
-              "many requests over one stream: each line a "
-              "ComputeAttentionRequest in proto3 JSON, flags beside it replace "
-              "fields of all; each answer is a line {\"id\": LINE, "
-              "\"response\": ..} or {\"id\": LINE, \"error\": ..}, as it "
-              "comes. --deadline is that of the whole stream")
+              "many requests over one stream, each line a "
+              "ComputeAttentionRequest in proto3 JSON; flags beside it replace "
+              "fields of all")
           ->type_name("FILE|-")
           ->excludes("--request");
   constexpr char kGroup[] = "Result";
@@ -235,11 +246,14 @@ void AddComputeCommand(CLI::App& app, Action& action) {
           ->allow_extra_args(false)
           ->excludes(stream)
           ->group(kGroup);
-  command.add_flag("--json", flags->json, "the whole response as proto3 JSON")
+  command
+      .add_flag("--json", flags->json,
+                "print the whole ComputeAttentionResponse as JSON")
       ->excludes(format)
       ->excludes(save)
       ->excludes(stream)
       ->group(kGroup);
+  command.footer(kFooter);
   command.callback([flags, &action] {
     action = [flags](const Connection& connection) {
       return Compute(*flags, connection);

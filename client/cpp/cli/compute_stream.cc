@@ -1,5 +1,6 @@
 #include "client/cpp/cli/compute_stream.h"
 
+#include <atomic>
 #include <cstdint>
 #include <istream>
 #include <ostream>
@@ -7,7 +8,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "attention/status.h"
 #include "attention/stream.h"
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/json_text.h"
@@ -25,17 +25,6 @@ std::string OneLine(const std::string& pretty) {
     if (!at_start) line += c;
   }
   return line;
-}
-
-nlohmann::ordered_json ErrorJson(const absl::Status& status) {
-  nlohmann::ordered_json error = {
-      {"code", absl::StatusCodeToString(status.code())},
-      {"message", std::string(status.message())}};
-  for (const FieldViolation& violation : FieldViolations(status)) {
-    error["fields"].push_back(
-        {{"field", violation.field}, {"description", violation.description}});
-  }
-  return error;
 }
 
 std::string AnswerLine(const AttentionStream::Answer& answer) {
@@ -56,16 +45,19 @@ absl::Status ComputeStream(const RequestFlags& flags, const std::string& source,
                            const Connection& connection) {
   int64_t refused = 0;
   int64_t answered = 0;
+  std::atomic<bool> written_in_vain{false};
   const auto stream = connection.client.OpenStream(
       [&](const AttentionStream::Answer& answer) {
         ++answered;
         refused += answer.response.ok() ? 0 : 1;
-        out << AnswerLine(answer) << std::flush;
+        // Nobody reads on, or the disk is full: no more is asked.
+        if (!(out << AnswerLine(answer) << std::flush)) written_in_vain = true;
       },
       {}, connection.Options());
   absl::Status status;
   std::string line;
-  for (uint64_t number = 1; status.ok() && std::getline(in, line); ++number) {
+  for (uint64_t number = 1;
+       status.ok() && !written_in_vain && std::getline(in, line); ++number) {
     if (absl::StripAsciiWhitespace(line).empty()) continue;
     v1::ComputeAttentionRequest request;
     status = MessageFromJson(line, absl::StrCat(source, ":", number), request);
@@ -79,6 +71,7 @@ absl::Status ComputeStream(const RequestFlags& flags, const std::string& source,
   absl::Status ended = stream->Finish();
   if (!status.ok()) return status;
   if (!ended.ok()) return ended;
+  if (written_in_vain) return UsageError("the answers cannot be written");
   if (refused == 0) return absl::OkStatus();
   return CheckError(absl::StrCat("the server refused ", refused, " of ",
                                  answered, " requests"));

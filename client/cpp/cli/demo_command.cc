@@ -1,7 +1,6 @@
 // `attention demo`: the chapter's examples, sent, shown and checked.
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <map>
@@ -13,201 +12,163 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "attention/tensor.h"
 #include "client/cpp/cli/array_file.h"
 #include "client/cpp/cli/chapter.h"
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/commands.h"
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/heat_map.h"
-#include "client/cpp/cli/table.h"
+#include "client/cpp/cli/json_text.h"
+#include "client/cpp/cli/replay.h"
+#include "client/cpp/cli/standard_streams.h"
 
 namespace attention::client {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 struct DemoFlags {
   std::string chapter;  // file; empty: the one in this program
   std::optional<ColorMode> color;
+  bool pause = false;
+  bool json = false;
 };
 
-constexpr size_t kTextWidth = 78;
+constexpr char kFooter[] =
+    R"(Each step tells what is computed, shows the numbers, compares them with the
+chapter's, draws the attention weights, and prints the commands that compute the
+same on the same server. It leaves weight sets named chapter/... there, and a
+second replay adds nothing. The exit code is 1 if a number is off.
 
-// `text` in lines of at most kTextWidth.
-std::string Wrap(const std::string& text) {
-  std::string wrapped;
-  size_t column = 0;
-  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
-    if (column > 0 && column + 1 + word.size() > kTextWidth) {
-      wrapped += '\n';
-      column = 0;
-    }
-    if (column > 0) {
-      wrapped += ' ';
-      ++column;
-    }
-    wrapped.append(word.data(), word.size());
-    column += word.size();
-  }
-  return wrapped + "\n";
+Examples:
+  attention demo
+  attention demo --pause
+  attention demo --json)";
+
+constexpr char kNext[] = R"(
+What to try next
+    attention weights list               what this replay has left on the server
+    attention weights get chapter/multi-head@1
+    attention compute --help             masks, windows, biases, top-k, streams
+    attention demo --pause               this, one step at a time
+)";
+
+// What a shell must be told so that the commands meet the same server: nothing,
+// where they do anyway.
+std::string TargetCommand(const std::string& target) {
+  const char* const variable = std::getenv("ATTENTION_TARGET");
+  const std::string found =
+      variable == nullptr || *variable == '\0' ? kDefaultTarget : variable;
+  return found == target ? ""
+                         : absl::StrCat("export ATTENTION_TARGET=", target);
 }
 
-// Replays a chapter and remembers what was off.
-class Replay {
- public:
-  Replay(const Connection& connection, ColorMode color)
-      : connection_(connection), color_(color) {}
+// Waits for Enter.
+void Pause() {
+  std::cout << "\n-- Enter goes on --" << std::flush;
+  std::string line;
+  std::getline(std::cin, line);
+}
 
-  // An error if a call failed; a number that is off is not one.
-  absl::Status Run(const Chapter& chapter) {
-    std::cout << chapter.title << "\n";
-    int number = 0;
-    for (const ChapterCase& example : chapter.cases) {
-      std::cout << "\n"
-                << ++number << "/" << chapter.cases.size() << "  "
-                << example.title << "\n"
-                << Wrap(example.explanation) << std::flush;
-      const absl::Status status = RunCase(example, chapter.digits);
-      if (!status.ok()) {
-        return {status.code(),
-                absl::StrCat(example.id, ": ", status.message())};
-      }
-    }
-    return absl::OkStatus();
-  }
-
-  // What Run found.
-  absl::Status Verdict(size_t examples) const {
-    if (off_.empty()) {
-      std::cout << "\nAll " << checked_ << " numbers of " << examples
-                << " examples are as expected.\n";
-      return absl::OkStatus();
-    }
-    return CheckError(
-        absl::StrCat(off_.size(), " of ", checked_,
-                     " numbers are off: ", absl::StrJoin(off_, "; ")));
-  }
-
- private:
-  absl::Status RunCase(const ChapterCase& example, int digits) {
-    v1::ComputeAttentionRequest request = example.request;
-    if (example.set_weights.has_value()) {
-      const auto version = SendWeights(example);
-      if (!version.ok()) return version.status();
-      // Whatever else has been put under this name, this is the one meant.
-      request.mutable_weight_set()->set_version(version->version());
-    }
-    const auto response =
-        connection_.client.ComputeAttention(request, connection_.Options());
-    if (!response.ok()) return response.status();
-    for (const Expectation& expectation : example.expect) {
-      absl::Status status = Check(example.id, *response, expectation, digits);
-      if (!status.ok()) return status;
-    }
-    if (request.attention_matrix().stage() ==
-        v1::AttentionMatrixOptions::STAGE_ATTENTION_WEIGHTS) {
-      return ShowHeatMaps(example, response->attention_matrix());
-    }
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<v1::WeightSetVersion> SendWeights(const ChapterCase& example) {
-    const auto sent = connection_.client.SetWeights(*example.set_weights,
-                                                    connection_.Options());
-    if (!sent.ok()) return sent.status();
-    const v1::WeightSetVersion& version = sent->version();
-    std::cout << "\n  weight set " << version.name() << "@" << version.version()
-              << ", sha256 " << version.sha256() << "\n";
-    if (example.same_weights_from_seed.has_value()) {
-      const auto seeded = connection_.client.SetWeights(
-          *example.same_weights_from_seed, connection_.Options());
-      if (!seeded.ok()) return seeded.status();
-      ++checked_;
-      const bool equal = seeded->version().sha256() == version.sha256();
-      std::cout << "  drawn from seed "
-                << example.same_weights_from_seed->initializer().seed()
-                << " by the server: "
-                << (equal ? "the same to the bit" : "OFF: another sha256")
-                << "\n";
-      if (!equal) {
-        off_.push_back(absl::StrCat(example.id, " sha256 from the seed is ",
-                                    seeded->version().sha256(), ", expected ",
-                                    version.sha256()));
-      }
-    }
-    return version;
-  }
-
-  absl::Status Check(const std::string& id,
-                     const v1::ComputeAttentionResponse& response,
-                     const Expectation& expectation, int digits) {
-    const absl::StatusOr<Comparison> comparison =
-        Compare(response, expectation, digits);
-    if (!comparison.ok()) return comparison.status();
-    checked_ += comparison->found.elements.size();
-    const absl::StatusOr<std::string> table = TensorTable(
-        expectation.what,
-        MakeTensor(comparison->found.elements, comparison->found.shape));
-    if (!table.ok()) return table.status();
-    std::cout << "\n  " << absl::StrJoin(absl::StrSplit(*table, '\n'), "\n  ");
-    for (const Difference& difference : comparison->differences) {
-      const std::string line =
-          absl::StrCat(difference.where, " is ", FourDigits(difference.found),
-                       ", expected ", FourDigits(difference.expected));
-      std::cout << "OFF: " << line << "\n";
-      off_.push_back(absl::StrCat(id, " ", line));
-    }
-    if (comparison->differences.empty()) std::cout << "as expected\n";
-    return absl::OkStatus();
-  }
-
-  // `matrix` is [batch,] heads, query, key.
-  absl::Status ShowHeatMaps(const ChapterCase& example,
-                            const v1::Tensor& matrix) const {
-    const absl::StatusOr<std::vector<double>> weights = ReadDoubles(matrix);
-    if (!weights.ok()) return weights.status();
-    const size_t cells =
-        example.query_tokens.size() * example.key_tokens.size();
-    if (cells == 0 || weights->size() % cells != 0) {
-      return absl::DataLossError("attention_matrix does not fit the tokens");
-    }
-    const size_t maps = weights->size() / cells;
-    const size_t heads =
-        static_cast<size_t>(matrix.shape(std::max(0, matrix.shape_size() - 3)));
-    for (size_t map = 0; map < maps; ++map) {
-      std::cout << "\n  attention weights";
-      if (maps > heads) std::cout << " of item " << map / heads + 1;
-      if (heads > 1) std::cout << " of head " << map % heads + 1;
-      std::cout << ", query down, key across\n";
-      const std::string picture =
-          HeatMap(absl::MakeConstSpan(*weights).subspan(map * cells, cells),
-                  example.query_tokens, example.key_tokens, color_);
-      for (const absl::string_view line :
-           absl::StrSplit(picture, '\n', absl::SkipEmpty())) {
-        std::cout << "  " << line << "\n";
-      }
-    }
-    return absl::OkStatus();
-  }
-
-  const Connection& connection_;
-  const ColorMode color_;
-  size_t checked_ = 0;
-  std::vector<std::string> off_;
+// How the examples are shown.
+struct Style {
+  bool json = false;
+  bool pause = false;
+  ColorMode color = ColorMode::kPlain;
 };
 
-absl::Status Demo(const DemoFlags& flags, const Connection& connection) {
+// Only a terminal gets a pause, and colours unless they are asked for.
+Style StyleOf(const DemoFlags& flags) {
+  const bool terminal = isatty(STDOUT_FILENO) == 1;
+  return {flags.json,
+          flags.pause && !flags.json && terminal && isatty(STDIN_FILENO) == 1,
+          flags.color.value_or(DetectColorMode(std::getenv("NO_COLOR"),
+                                               std::getenv("COLORTERM"),
+                                               std::getenv("TERM"), terminal))};
+}
+
+// The tally of a replay.
+struct Tally {
+  size_t checked = 0;
+  std::vector<std::string> off;
+  Json examples = Json::array();
+};
+
+absl::Status RunExample(const ChapterCase& example, int digits,
+                        const std::string& place, const Style& style,
+                        const Connection& connection, Tally& tally) {
+  const absl::StatusOr<Replayed> replayed = Replay(example, digits, connection);
+  if (!replayed.ok()) return replayed.status();
+  tally.checked += replayed->checked();
+  for (std::string& off : replayed->off(example.id)) {
+    tally.off.push_back(std::move(off));
+  }
+  if (style.json) {
+    tally.examples.push_back(ReplayJson(example, *replayed));
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<std::string> text =
+      ReplayText(example, *replayed, place, style.color);
+  return text.ok() ? WriteStandardOutput(*text) : text.status();
+}
+
+// All examples, as people read them or into the tally.
+absl::Status RunExamples(const Chapter& chapter, const Style& style,
+                         const Connection& connection, Tally& tally) {
+  absl::Status status;
+  if (!style.json) status = WriteStandardOutput(chapter.title + "\n");
+  size_t number = 0;
+  for (const ChapterCase& example : chapter.cases) {
+    if (!status.ok()) return status;
+    if (style.pause && number > 0) Pause();
+    const std::string place = absl::StrCat(++number, "/", chapter.cases.size());
+    status =
+        RunExample(example, chapter.digits, place, style, connection, tally);
+    if (!status.ok() && ExitCodeOf(status) != kExitUsage) {
+      return {status.code(), absl::StrCat(example.id, ": ", status.message())};
+    }
+  }
+  return status;
+}
+
+absl::StatusOr<Chapter> ReadChapter(const DemoFlags& flags,
+                                    const std::string& target) {
   absl::StatusOr<std::string> text = ChapterJson();
   if (!flags.chapter.empty()) text = ReadFile(flags.chapter);
   if (!text.ok()) return text.status();
-  const absl::StatusOr<Chapter> chapter = ParseChapter(*text);
+  absl::StatusOr<Chapter> chapter = ParseChapter(*text);
+  const std::string command = TargetCommand(target);
+  if (chapter.ok() && !command.empty() && !chapter->cases.empty()) {
+    std::vector<std::string>& first = chapter->cases.front().commands;
+    first.insert(first.begin(), command);
+  }
+  return chapter;
+}
+
+absl::Status Demo(const DemoFlags& flags, const Connection& connection) {
+  const absl::StatusOr<Chapter> chapter = ReadChapter(flags, connection.target);
   if (!chapter.ok()) return chapter.status();
-  Replay replay(connection,
-                flags.color.value_or(DetectColorMode(
-                    std::getenv("NO_COLOR"), std::getenv("COLORTERM"),
-                    std::getenv("TERM"), isatty(STDOUT_FILENO) == 1)));
-  const absl::Status status = replay.Run(*chapter);
-  return status.ok() ? replay.Verdict(chapter->cases.size()) : status;
+  Tally tally;
+  absl::Status status =
+      RunExamples(*chapter, StyleOf(flags), connection, tally);
+  if (status.ok()) {
+    status = WriteStandardOutput(
+        flags.json ? PrettyJson({{"title", chapter->title},
+                                 {"examples", std::move(tally.examples)},
+                                 {"numbers", tally.checked},
+                                 {"off", tally.off}})
+                   : kNext);
+  }
+  if (!status.ok()) return status;
+  if (!tally.off.empty()) {
+    return CheckError(
+        absl::StrCat(tally.off.size(), " of ", tally.checked,
+                     " numbers are off: ", absl::StrJoin(tally.off, "; ")));
+  }
+  if (flags.json) return absl::OkStatus();
+  return WriteStandardOutput(absl::StrCat("\nAll ", tally.checked,
+                                          " numbers of ", chapter->cases.size(),
+                                          " examples are as expected.\n"));
 }
 
 }  // namespace
@@ -215,7 +176,9 @@ absl::Status Demo(const DemoFlags& flags, const Connection& connection) {
 void AddDemoCommand(CLI::App& app, Action& action) {
   const auto flags = std::make_shared<DemoFlags>();
   CLI::App& command = *app.add_subcommand(
-      "demo", "Replay the chapter's examples and check every number");
+      "demo", "Teach the chapter step by step, and check every number");
+  command.add_flag("--pause", flags->pause,
+                   "wait for Enter between the steps, on a terminal");
   command
       .add_option("--chapter", flags->chapter,
                   "another chapter.json than the one in this program")
@@ -226,6 +189,10 @@ void AddDemoCommand(CLI::App& app, Action& action) {
       std::map<std::string, ColorMode>{{"none", ColorMode::kPlain},
                                        {"256", ColorMode::k256},
                                        {"true", ColorMode::kTrueColor}});
+  command.add_flag("--json", flags->json,
+                   "print title, examples, numbers (how many) and off (which "
+                   "are wrong) as JSON");
+  command.footer(kFooter);
   command.callback([flags, &action] {
     action = [flags](const Connection& connection) {
       return Demo(*flags, connection);

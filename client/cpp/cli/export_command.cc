@@ -77,6 +77,9 @@ void AddExportCommand(CLI::App& weights, Action& action) {
   command.add_option("file", flags->file, "where to write it")
       ->type_name("FILE|-")
       ->required();
+  command.footer(R"(Examples:
+  attention weights export layer layer.safetensors
+  attention weights export layer:production layer.npz --quiet)");
   AddQuietFlag(command, flags->quiet);
   AddWordOption(command, "--preset", flags->layer.form,
                 "whose names and layout the tensors get; absent: plain, "

@@ -1,96 +1,205 @@
 // attention: the command line of the attention service.
+#include <grpc/grpc.h>
+
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
+#include <map>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "attention/client.h"
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/commands.h"
+#include "client/cpp/cli/standard_streams.h"
 #include "client/cpp/cli/tls_flags.h"
+#include "command_line/help_text.h"
 
 namespace attention::client {
 namespace {
 
 struct GlobalFlags {
-  std::string target = "127.0.0.1:50051";
+  std::string target = kDefaultTarget;
   double deadline_seconds = 0;  // 0: none
   TlsFlags tls;
 };
 
 constexpr char kFooter[] =
-    R"(Exit codes: 0 done; 1 the server refused, or a number of the demo is off;
-2 the command line or a file is at fault; 3 no answer (no server there, it is
-shutting down, or the deadline has passed).
+    R"(With --json a command prints its result as one JSON document, and an error as
+one line of JSON on the standard error: code, message, and the violations, each
+with field and description. The code is that of the server, such as
+INVALID_ARGUMENT, or USAGE for the command line and files, or CHECK for a number
+that is off. A file named - is the standard input or output.
+
+Exit codes:
+  0    done
+  1    the server refused, or a number of the demo is off
+  2    the command line or a file is at fault
+  3    no answer: no server there, one that is stopping, or past the deadline
+  130  interrupted (Ctrl-C); the server is told to give up the call
 
 Examples:
   attention compute --query tokens.csv --scale 1 --matrix attention-weights
   attention weights init my-layer --distribution linear --layout out-in \
       --seed 1 --query-width 768 --head-dim 64 --heads 12
-  attention compute --weight-set my-layer --query x.json --causal --out y.json
-  attention compute --stream requests.jsonl --causal --out answers.jsonl
-  attention bench --concurrency 64 --shape 6,2 --format csv
+  attention --target 127.0.0.1:50051 --deadline 500ms health
   attention demo)";
 
 void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
   app.add_option("--target", flags.target, "host:port of the server")
       ->envname("ATTENTION_TARGET")
+      ->type_name("HOST:PORT")
       ->capture_default_str();
+  constexpr double kYear = 365.0 * 86400;
   app.add_option("--deadline", flags.deadline_seconds,
-                 "seconds a call may take; absent: no bound")
+                 "how long a call may take: 2, 500ms or 1min; absent: no bound")
       ->envname("ATTENTION_DEADLINE")
+      ->transform(
+          CLI::AsNumberWithUnit(std::map<std::string, double>{
+                                    {"ms", 1e-3}, {"s", 1}, {"min", 60}})
+              .description(""))
       ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(0.001, kYear).description(""));
   AddTlsFlags(app, flags.tls);
 }
 
-int Main(int argc, char** argv) {
+// The variables that set flags which `error` is about and the command line does
+// not have: " (from ATTENTION_DEADLINE)".
+std::string Origin(const CLI::App& app, const CLI::ParseError& error, int argc,
+                   char** argv) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string variable = option->get_envname();
+    const std::string name = option->get_name();
+    if (variable.empty() || std::getenv(variable.c_str()) == nullptr ||
+        !absl::StrContains(error.what(), name)) {
+      continue;
+    }
+    if (std::none_of(argv + 1, argv + argc, [&](absl::string_view argument) {
+          return absl::StartsWith(argument, name);
+        })) {
+      return absl::StrCat(" (from ", variable, ")");
+    }
+  }
+  return "";
+}
+
+// "attention weights init", as far as the command line was understood.
+std::string DeepestCommand(const CLI::App& app) {
+  std::string name = app.get_name();
+  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    absl::StrAppend(&name, " ", at->get_name());
+  }
+  return name;
+}
+
+// What is wrong. CLI11 misses a command without naming what is there instead.
+std::string What(const CLI::App& app, const CLI::ParseError& error) {
+  std::string what = error.what();
+  const std::vector<std::string> left = app.remaining(/*recurse=*/true);
+  if (!absl::StrContains(what, "subcommand is required")) return what;
+  if (left.empty())
+    return absl::StrCat(DeepestCommand(app), ": which command?");
+  return absl::StrCat("\"", left.front(), "\" is no command of ",
+                      DeepestCommand(app));
+}
+
+// Before anything is opened, and for as long as the program runs. `json` is
+// whether an interrupt is told as JSON.
+void PrepareProcess(bool json) {
+  GuardStandardStreams();
   // What gRPC has to say comes as a status; its log would be a second line.
   setenv("GRPC_VERBOSITY", "NONE", /*replace=*/0);
-  CLI::App app(
-      "Computes attention on an attention-server, keeps its weight "
-      "sets, and replays the chapter.",
-      "attention");
-  app.set_version_flag("--version", ATTENTION_VERSION);
-  app.require_subcommand(1);
-  app.fallthrough();
-  GlobalFlags flags;
-  AddGlobalFlags(app, flags);
-  Action action;
+  // A use of gRPC that does not end: when the last one does, gRPC 1.51 may wait
+  // up to 10 s for a poller of its own, though every call has been answered.
+  grpc_init();
+  const absl::Status interrupted = absl::CancelledError("interrupted");
+  ReportInterrupts(json ? ErrorJson(interrupted).dump() + "\n"
+                        : "attention: interrupted\n");
+}
+
+void AddCommands(CLI::App& app, Action& action) {
   AddComputeCommand(app, action);
   AddWeightsCommand(app, action);
   AddInfoCommand(app, action);
   AddHealthCommand(app, action);
   AddBenchCommand(app, action);
   AddDemoCommand(app, action);
-  app.footer(kFooter);  // last, or every command inherits it
+  AddGenerateCommand(app, action);
+}
+
+// Nothing, if there is a command to run; else how the program ends.
+std::optional<absl::Status> Parse(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    // Zero for --help and --version, which are printed here.
-    if (error.get_exit_code() == 0) return app.exit(error);
-    std::cerr << "attention: " << error.what() << " (see --help)\n";
-    return kExitUsage;
+    if (error.get_exit_code() == 0) {  // of --help and --version
+      app.exit(error);
+      return WriteStandardOutput("");
+    }
+    return UsageError(absl::StrCat(What(app, error),
+                                   Origin(app, error, argc, argv), " (see ",
+                                   DeepestCommand(app), " --help)"));
+  }
+  return std::nullopt;
+}
+
+// Tells an error on the standard error, as a line for people or one of JSON.
+int ExitWith(const absl::Status& status, const GlobalFlags& flags, bool json) {
+  if (status.ok()) return kExitOk;
+  std::cout << std::flush;
+  std::cerr << (json ? ErrorJson(status).dump(
+                           -1, ' ', /*ensure_ascii=*/false,
+                           nlohmann::ordered_json::error_handler_t::replace)
+                     : ErrorLine(status, flags.target, flags.tls.enabled()))
+            << "\n";
+  return ExitCodeOf(status);
+}
+
+int Main(int argc, char** argv) {
+  // Known before the line is parsed, which may fail.
+  const bool json = std::any_of(
+      argv, argv + argc,
+      [](absl::string_view argument) { return argument == "--json"; });
+  PrepareProcess(json);
+  CLI::App app(
+      "Computes attention on an attention-server, keeps its weight "
+      "sets, and replays the chapter.",
+      "attention");
+  app.formatter(std::make_shared<command_line::HelpFormatter>());
+  app.set_help_flag("-h,--help", "print this and exit");
+  app.set_version_flag("--version", ATTENTION_VERSION,
+                       "print the version and exit");
+  app.require_subcommand(1);
+  app.fallthrough();
+  GlobalFlags flags;
+  AddGlobalFlags(app, flags);
+  Action action;
+  AddCommands(app, action);
+  app.footer(kFooter);  // last, or every command inherits it
+  if (const auto ended = Parse(app, argc, argv)) {
+    return ExitWith(*ended, flags, json);
   }
 
   const absl::StatusOr<ClientOptions> options = ToClientOptions(flags.tls);
-  if (!options.ok()) {
-    std::cerr << ErrorLine(options.status(), flags.target) << "\n";
-    return ExitCodeOf(options.status());
-  }
+  if (!options.ok()) return ExitWith(options.status(), flags, json);
   const Client client(flags.target, *options);
   Connection connection{client, {}};
+  connection.target = flags.target;
   if (flags.deadline_seconds > 0) {
     connection.timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(
         std::chrono::duration<double>(flags.deadline_seconds));
   }
-  const absl::Status status = action(connection);
-  if (!status.ok()) {
-    std::cout << std::flush;
-    std::cerr << ErrorLine(status, flags.target, flags.tls.enabled()) << "\n";
-  }
-  return ExitCodeOf(status);
+  absl::Status status = action(connection);
+  if (status.ok()) status = WriteStandardOutput("");
+  return ExitWith(status, flags, json);
 }
 
 }  // namespace

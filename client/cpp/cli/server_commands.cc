@@ -54,13 +54,14 @@ absl::Status Info(bool json, const Connection& connection) {
   return WriteFile("-", json ? MessageToJson(*info) : InfoTable(*info));
 }
 
-absl::Status Health(const Connection& connection) {
+absl::Status Health(bool json, const Connection& connection) {
   const auto serving = connection.client.IsServing(connection.Options());
   if (!serving.ok()) return serving.status();
   if (!*serving) {
     return CheckError("the server is NOT_SERVING");
   }
-  return WriteFile("-", "SERVING\n");
+  return WriteFile("-",
+                   json ? PrettyJson({{"status", "SERVING"}}) : "SERVING\n");
 }
 
 }  // namespace
@@ -69,7 +70,10 @@ void AddInfoCommand(CLI::App& app, Action& action) {
   CLI::App& command =
       *app.add_subcommand("info", "Show what the server is and its limits");
   const auto json = std::make_shared<bool>(false);
-  command.add_flag("--json", *json, "print proto3 JSON");
+  command.add_flag("--json", *json, "print a GetServerInfoResponse as JSON");
+  command.footer(R"(Examples:
+  attention info
+  attention info --json)");
   command.callback([json, &action] {
     action = [json](const Connection& connection) {
       return Info(*json, connection);
@@ -78,8 +82,24 @@ void AddInfoCommand(CLI::App& app, Action& action) {
 }
 
 void AddHealthCommand(CLI::App& app, Action& action) {
-  app.add_subcommand("health", "Ask whether the server takes requests")
-      ->callback([&action] { action = Health; });
+  CLI::App& command =
+      *app.add_subcommand("health", "Ask whether the server takes requests");
+  const auto json = std::make_shared<bool>(false);
+  command.add_flag("--json", *json, "print {\"status\": \"SERVING\"}");
+  command.footer(
+      R"(Prints SERVING and ends with 0, or says what is wrong and ends with another
+exit code: 1 where the server answers that it is not serving, 3 where nothing
+answers.
+
+Examples:
+  attention health
+  attention health --json --deadline 2
+  until attention health --deadline 1s; do sleep 1; done)");
+  command.callback([json, &action] {
+    action = [json](const Connection& connection) {
+      return Health(*json, connection);
+    };
+  });
 }
 
 }  // namespace attention::client

@@ -92,6 +92,11 @@ void AddSet(CLI::App& weights, Action& action) {
                 Set, action);
   AddSetFlags(command, flags->flags);
   AddUploadFlags(command, flags->upload);
+  command.footer(R"(Examples:
+  attention weights set my-layer --layout in-out --query-weight query.csv \
+      --key-weight key.csv --value-weight value.csv --label production
+  attention weights get layer --json | attention weights set copy --file -
+  attention weights set layer --file layer.json --idempotency-key 7 --json)");
 }
 
 struct ImportCommand {
@@ -111,6 +116,12 @@ void AddImport(CLI::App& weights, Action& action) {
       flags, Import, action);
   AddImportFlags(command, flags->flags);
   AddUploadFlags(command, flags->upload);
+  command.footer(R"(Examples:
+  attention weights import bert0 model.safetensors --preset bert --layer 0 \
+      --heads 12
+  attention weights import gpt3 gpt2.safetensors --preset gpt2 --layer 3 \
+      --heads 12 --label production
+  attention weights import layer layer.npz --layout in-out --heads 1 --json)");
 }
 
 struct InitCommand {
@@ -132,7 +143,13 @@ void AddInit(CLI::App& weights, Action& action) {
       AddAction(weights, "init", "Append a version of random weights", flags,
                 Init, action);
   AddInitFlags(command, flags->flags);
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json, "print a SetWeightsResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights init my-layer --distribution linear --layout out-in \
+      --seed 123 --query-width 3 --head-dim 2 --label production
+  attention weights init my-layer --distribution xavier-uniform \
+      --layout in-out --seed 1 --query-width 768 --head-dim 64 --heads 12 \
+      --output-width 768 --output-bias --json)");
 }
 
 struct GetFlags {
@@ -207,10 +224,17 @@ void AddGet(CLI::App& weights, Action& action) {
   command
       .add_option("--out", flags->out,
                   "write it there: as npz or safetensors if the name ends so, "
-                  "as proto3 JSON otherwise")
+                  "as JSON otherwise")
       ->type_name("FILE|-");
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag(
+      "--json", flags->json,
+      "print it as JSON: summary, a WeightSetSummary, and weights, "
+      "a WeightSet");
   AddQuietFlag(command, flags->quiet);
+  command.footer(R"(Examples:
+  attention weights get layer
+  attention weights get layer:production --out layer.safetensors
+  attention weights get layer@1 --json)");
 }
 
 struct ListFlags {
@@ -261,7 +285,12 @@ void AddList(CLI::App& weights, Action& action) {
   command.add_option("name", flags->name, "only this weight set")
       ->type_name("NAME");
   command.add_flag("--latest", flags->latest, "only the latest of each set");
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json,
+                   "print a ListWeightsResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights list
+  attention weights list layer --json
+  attention weights list --latest | tail -n +2)");
 }
 
 struct DeleteFlags {
@@ -306,7 +335,11 @@ void AddDelete(CLI::App& weights, Action& action) {
       ->required();
   command.add_option("--expected-version", flags->expected_version,
                      "only if this is the latest version");
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json,
+                   "print a DeleteWeightsResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights delete scratch@1
+  attention weights delete scratch --json)");
 }
 
 struct LabelFlags {
@@ -355,7 +388,11 @@ void AddLabel(CLI::App& weights, Action& action) {
   command.add_flag("--remove", flags->remove, "remove the label");
   command.add_option("--expected-version", flags->expected_version,
                      "only if it points there now; 0: only if it is new");
-  command.add_flag("--json", flags->json, "print proto3 JSON");
+  command.add_flag("--json", flags->json, "print a SetLabelResponse as JSON");
+  command.footer(R"(Examples:
+  attention weights label layer production 1
+  attention weights label layer canary 1 --json
+  attention weights label layer production --remove)");
 }
 
 }  // namespace
@@ -372,6 +409,16 @@ void AddWeightsCommand(CLI::App& app, Action& action) {
   AddList(weights, action);
   AddDelete(weights, action);
   AddLabel(weights, action);
+  weights.footer(
+      R"(A version never changes; another set under the same name appends one. A label
+points at a version and can be moved. NAME is the latest version, NAME@2 that
+one, NAME:production the one a label points at.
+
+Examples:
+  attention weights init my-layer --distribution linear --layout out-in \
+      --seed 123 --query-width 3 --head-dim 2
+  attention weights list
+  attention weights get layer@1)");
 }
 
 }  // namespace attention::client

@@ -61,11 +61,15 @@ void AddVersionFlags(CLI::App& command, VersionFlags& flags) {
 void AddProjectionFlags(CLI::App& command, const std::string& name,
                         ProjectionFlags& flags) {
   constexpr char kGroup[] = "Tensors (npy, npz, safetensors, JSON or CSV)";
-  command.add_option("--" + name + "-weight", flags.weight, "")
-      ->type_name("FILE[:NAME]")
+  command
+      .add_option("--" + name + "-weight", flags.weight,
+                  "matrix of the " + name + " projection")
+      ->type_name("FILE[:NAME]|-")
       ->group(kGroup);
-  command.add_option("--" + name + "-bias", flags.bias, "")
-      ->type_name("FILE[:NAME]")
+  command
+      .add_option("--" + name + "-bias", flags.bias,
+                  "bias of the " + name + " projection")
+      ->type_name("FILE[:NAME]|-")
       ->group(kGroup);
 }
 
@@ -167,6 +171,31 @@ absl::Status ApplyTensor(const std::string& flag, const std::string& path,
   tensor = *std::move(read);
   if (!flags.dtype) return absl::OkStatus();
   return ConvertTensor(*flags.dtype, flag, tensor);
+}
+
+absl::Status CheckStdinIsReadOnce(const SetFlags& flags) {
+  const std::pair<const char*, const std::string&> files[] = {
+      {"--file", flags.file},
+      {"--query-weight", flags.query.weight},
+      {"--query-bias", flags.query.bias},
+      {"--key-weight", flags.key.weight},
+      {"--key-bias", flags.key.bias},
+      {"--value-weight", flags.value.weight},
+      {"--value-bias", flags.value.bias},
+      {"--output-weight", flags.output.weight},
+      {"--output-bias", flags.output.bias}};
+  std::string first;
+  for (const auto& [name, path] : files) {
+    if (path != "-") continue;
+    if (!first.empty()) {
+      return UsageError(absl::StrCat(
+          first, " and ", name,
+          " are both -, but the standard input can be read once only; name a "
+          "file for one of them"));
+    }
+    first = name;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ApplyProjections(const SetFlags& flags, v1::WeightSet& weights) {
@@ -275,7 +304,8 @@ void AddInitFlags(CLI::App& command, InitFlags& flags) {
 
 absl::StatusOr<v1::SetWeightsRequest> BuildSetRequest(const SetFlags& flags) {
   v1::SetWeightsRequest request;
-  absl::Status status = ApplyVersion(flags.version, request);
+  absl::Status status = CheckStdinIsReadOnce(flags);
+  if (status.ok()) status = ApplyVersion(flags.version, request);
   v1::WeightSet& weights = *request.mutable_weights();
   if (status.ok() && !flags.file.empty()) {
     status = WeightSetFromFile(flags, weights);
