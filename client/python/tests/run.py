@@ -47,17 +47,15 @@ def main(name, folder, *arguments):
 
     run("rm", "-rf", environment / "build")
     pip("--no-build-isolation", "--force-reinstall", "--no-deps", PACKAGE)
-    run(python, "-m", "pip", "check")
     chosen = [] if debian else ["-m", "not torch"]
     run(python, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider",
         *chosen, *arguments, cwd=PACKAGE)
     if not debian:
-        run(python, "-m", "mypy", "--python-executable", python,
-            "--cache-dir", environment / "mypy", "--config-file",
-            PACKAGE / "pyproject.toml", HERE / "typed_use.py", cwd=environment)
-        run(python, "-m", "mypy", "--python-executable", python,
-            "--cache-dir", environment / "mypy", "--config-file",
-            PACKAGE / "pyproject.toml", cwd=environment)
+        run(python, "-m", "pip", "check")
+        for what in ("--package=attention_client", HERE / "typed_use.py"):
+            run(python, "-m", "mypy", "--cache-dir", environment / "mypy",
+                "--config-file", PACKAGE / "pyproject.toml", what,
+                cwd=environment)
 
 
 def run(*command, cwd=None):
