@@ -21,7 +21,11 @@ class Blocking:
 
     def __init__(self, target, **arguments):
         self._loop = asyncio.new_event_loop()
-        self._client = self._wait(self._open(target, arguments))
+        try:
+            self._client = self._wait(self._open(target, arguments))
+        except BaseException:
+            self._loop.close()
+            raise
 
     async def _open(self, target, arguments):
         return AsyncClient(target, **arguments)
