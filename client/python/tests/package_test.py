@@ -6,6 +6,7 @@ import importlib.resources
 import inspect
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -42,6 +43,14 @@ def test_without_a_server_the_demo_says_so_in_one_line():
     assert "DIFFERS" not in replay.stdout
     assert replay.stderr.startswith("attention_client: UNAVAILABLE: ")
     assert replay.stderr.count("\n") == 1
+
+
+def test_the_example_of_the_readme_runs(address, capsys):
+    text = (ROOT / "client/python/README.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert "localhost:50051" in example
+    exec(example.replace("localhost:50051", address), {})
+    assert capsys.readouterr().out == "(6, 2) (1, 6, 6) 1\n"
 
 
 def test_a_number_that_differs_is_an_exit_of_1(address, monkeypatch, capsys):
@@ -94,7 +103,7 @@ def test_a_source_distribution_builds_without_the_repository(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path,
          ROOT / "client/python"], check=True, stdout=subprocess.DEVNULL,
-        timeout=120)
+        cwd=tmp_path, timeout=120)
     [wheel] = pathlib.Path(tmp_path).glob("attention_client-*.whl")
     with zipfile.ZipFile(wheel) as built:
         names = built.namelist()
