@@ -58,7 +58,10 @@ CLIENTS = {"blocking": Client, "asyncio": Blocking}
 @pytest.fixture(scope="session")
 def start_server():
     """Starts a server with flags: a context manager of its address."""
-    return lambda *flags: running_server(os.environ["ATTENTION_SERVER"], *flags)
+    program = os.environ.get("ATTENTION_SERVER")
+    if program is None:
+        pytest.exit("set ATTENTION_SERVER to the attention-server to test", 2)
+    return lambda *flags: running_server(program, *flags)
 
 
 @pytest.fixture(scope="session")
