@@ -20,7 +20,7 @@ PACKAGE = HERE.parent
 
 
 def main(name, folder, *arguments):
-    environment = pathlib.Path(folder)
+    environment = pathlib.Path(folder).resolve()
     python = environment / "bin" / "python"
     requirements = HERE / f"requirements-{name}.txt"
     debian = name == "debian"
