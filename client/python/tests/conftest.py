@@ -21,7 +21,11 @@ class Blocking:
 
     def __init__(self, target, **arguments):
         self._loop = asyncio.new_event_loop()
-        self._client = self._wait(self._open(target, arguments))
+        try:
+            self._client = self._wait(self._open(target, arguments))
+        except BaseException:
+            self._loop.close()
+            raise
 
     async def _open(self, target, arguments):
         return AsyncClient(target, **arguments)
@@ -54,7 +58,10 @@ CLIENTS = {"blocking": Client, "asyncio": Blocking}
 @pytest.fixture(scope="session")
 def start_server():
     """Starts a server with flags: a context manager of its address."""
-    return lambda *flags: running_server(os.environ["ATTENTION_SERVER"], *flags)
+    program = os.environ.get("ATTENTION_SERVER")
+    if program is None:
+        pytest.exit("set ATTENTION_SERVER to the attention-server to test", 2)
+    return lambda *flags: running_server(program, *flags)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
 """The package as it is installed: its files, its demo, its two clients."""
 
+import dataclasses
 import importlib.metadata
 import importlib.resources
 import inspect
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,7 +14,8 @@ import zipfile
 import numpy as np
 from conftest import ROOT
 
-from attention_client import AsyncClient, Client, operations
+from attention_client import AsyncClient, Client, demo, operations
+from attention_client.__main__ import main
 from attention_client.chapter import Expectation, examples
 
 
@@ -27,26 +30,46 @@ def test_the_demo_replays_the_chapter(address):
         len(example.expectations) + (example.same_weights is not None)
         for example in examples())
     assert expected > 20
-    for demo in (run("demo", "--target", address),
-                 run("demo", ATTENTION_TARGET=address)):  # a second time, too
-        assert demo.returncode == 0, demo.stderr
-        assert f"{expected} of {expected} agree with the chapter." in demo.stdout
-        assert "[0.1385 0.2379 0.2333 0.124  0.1082 0.1581]" in demo.stdout
+    for replay in (run("demo", "--target", address),
+                   run("demo", ATTENTION_TARGET=address)):  # a second time, too
+        assert replay.returncode == 0, replay.stderr
+        assert f"{expected} of {expected} agree with the chapter." in replay.stdout
+        assert "[0.1385 0.2379 0.2333 0.124  0.1082 0.1581]" in replay.stdout
 
 
 def test_without_a_server_the_demo_says_so_in_one_line():
-    demo = run("demo", "--target", "127.0.0.1:1", "--timeout", "5")
-    assert demo.returncode == 1
-    assert demo.stdout.count("DIFFERS") == 0
-    assert demo.stderr.startswith("attention_client: UNAVAILABLE: ")
-    assert demo.stderr.count("\n") == 1
+    replay = run("demo", "--target", "127.0.0.1:1", "--timeout", "5")
+    assert replay.returncode == 1
+    assert "DIFFERS" not in replay.stdout
+    assert replay.stderr.startswith("attention_client: UNAVAILABLE: ")
+    assert replay.stderr.count("\n") == 1
+
+
+def test_the_example_of_the_readme_runs(address, capsys):
+    text = (ROOT / "client/python/README.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert "localhost:50051" in example
+    exec(example.replace("localhost:50051", address), {})
+    assert capsys.readouterr().out == "(6, 2) (1, 6, 6) 1\n"
+
+
+def test_a_number_that_differs_is_an_exit_of_1(address, monkeypatch, capsys):
+    example = next(examples())
+    expected = example.expectations[0]
+    wrong = dataclasses.replace(expected, values=expected.values + 1e-3)
+    monkeypatch.setattr(demo, "examples", lambda: iter(
+        [dataclasses.replace(example, expectations=(wrong, expected))]))
+    assert main(["demo", "--target", address]) == 1
+    printed = capsys.readouterr().out
+    assert "DIFFERS: attention weights of token 2" in printed
+    assert "1 of 2 agree with the chapter." in printed
 
 
 def test_a_wrong_digit_sign_shape_or_nan_differs():
     values = np.array([0.1385, -0.2379])
     expectation = Expectation("", "output", (), values, np.full(2, 0.5e-4))
     assert expectation.holds(values + 0.4e-4)
-    for wrong in (values + 1e-4, -values, values[:1], values * np.nan):
+    for wrong in (values + 1e-4, -values, values[:1], values[None], values * np.nan):
         assert not expectation.holds(wrong)
 
 
@@ -80,7 +103,7 @@ def test_a_source_distribution_builds_without_the_repository(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path,
          ROOT / "client/python"], check=True, stdout=subprocess.DEVNULL,
-        timeout=120)
+        cwd=tmp_path, timeout=120)
     [wheel] = pathlib.Path(tmp_path).glob("attention_client-*.whl")
     with zipfile.ZipFile(wheel) as built:
         names = built.namelist()

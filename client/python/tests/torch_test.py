@@ -115,11 +115,13 @@ def test_a_layer_that_is_no_linear_is_refused():
 
     class Conv1D(torch.nn.Module):  # GPT-2's: [in, out]
 
-        def __init__(self):
+        def __init__(self, **features):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.randn(4, 12))
             self.bias = None
+            vars(self).update(features)
 
     layer = torch.nn.Linear(4, 4)
-    with pytest.raises(TypeError, match="^key is Conv1D; expected a layer of torch"):
-        WeightSet.from_linear(layer, Conv1D(), layer, num_heads=1)
+    for other in (Conv1D(), Conv1D(in_features=4, out_features=12)):
+        with pytest.raises(TypeError, match="^key is Conv1D; expected a layer of t"):
+            WeightSet.from_linear(layer, other, layer, num_heads=1)

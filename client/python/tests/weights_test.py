@@ -7,6 +7,7 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 from attention_client import (
@@ -190,6 +191,9 @@ def test_safetensors_make_the_round_trip(tmp_path, random, dtype):
     path = tmp_path / "layer.safetensors"
     weights.to_safetensors(path)
     assert same(WeightSet.from_safetensors(path), weights)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        assert file.metadata() == {"format": "pt", "num_heads": "1",
+                                   "num_kv_heads": "1", "layout": "out-in"}
 
 
 def test_a_layer_is_picked_out_of_a_checkpoint_by_names(tmp_path, random):

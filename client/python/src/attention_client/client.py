@@ -111,7 +111,7 @@ class Client:
             AttentionError: the stream itself failed.
             Exception: whatever taking the next request raised.
         """
-        failures: list[BaseException] = []
+        failures: list[Exception] = []
         call = self._methods["StreamAttention"](
             many.numbered(requests, failures), timeout=timeout)
         try:

@@ -13,14 +13,14 @@ Answer = tuple[int, AttentionResult | errors.AttentionError]
 
 def numbered(
     requests: Iterable[pb.ComputeAttentionRequest],
-    failures: list[BaseException],
+    failures: list[Exception],
 ) -> Iterator[pb.StreamAttentionRequest]:
     """As the stream wants them. What making a request raises ends the stream
     and is kept in `failures`, since gRPC only says that there was something."""
     try:
         for index, request in enumerate(requests):
             yield pb.StreamAttentionRequest(id=index, request=request)
-    except BaseException as failure:
+    except Exception as failure:
         failures.append(failure)
         raise
 
@@ -28,7 +28,7 @@ def numbered(
 async def numbered_async(
     requests: (Iterable[pb.ComputeAttentionRequest]
                | AsyncIterable[pb.ComputeAttentionRequest]),
-    failures: list[BaseException],
+    failures: list[Exception],
 ) -> AsyncIterator[pb.StreamAttentionRequest]:
     """The same, for requests that may have to be waited for."""
     try:

@@ -151,7 +151,7 @@ class WeightSet:
         `names` says what they are called there, such as {"query.weight":
         "encoder.layer.0.attention.self.query.weight", ...}; without it they are
         called as in a weight set. num_heads, num_kv_heads and layout are what
-        `to_safetensors` wrote, unless given.
+        `to_safetensors`, or `attention weights export`, wrote, unless given.
         """
         with safetensors.safe_open(path, framework="numpy") as file:
             found = set(file.keys())
@@ -167,7 +167,7 @@ class WeightSet:
                       for name, wanted in names.items()}
             written = file.metadata() or {}
         stated_heads = num_heads or int(written.get("num_heads", 0))
-        stated_layout: Any = layout or written.get("layout")
+        stated_layout: Any = layout or written.get("layout", "").replace("-", "_")
         if not stated_heads or not stated_layout:
             missing = "layout" if stated_heads else "num_heads"
             raise ValueError(
@@ -178,15 +178,17 @@ class WeightSet:
                              layout=stated_layout, num_kv_heads=num_kv_heads)
 
     def to_safetensors(self, path: str | os.PathLike[str]) -> None:
-        """Writes a file that `from_safetensors` reads without further words."""
+        """Writes a file that `from_safetensors`, and `attention weights import`,
+        read without further words."""
         safetensors.numpy.save_file(
             {name: np.ascontiguousarray(tensors.little_endian(array))
              for name, array in self.tensors()},
             path,
             metadata={
+                "format": "pt",  # without it transformers refuses a file
                 "num_heads": str(self.num_heads),
                 "num_kv_heads": str(self.num_kv_heads or self.num_heads),
-                "layout": self.layout,
+                "layout": self.layout.replace("_", "-"),  # the command line's word
             })
 
     @classmethod
