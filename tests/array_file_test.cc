@@ -194,6 +194,17 @@ TEST(ArrayFileTest, OneArrayFormatsRefuseMore) {
               HasSubstr("has shape [1, 1, 1], but csv holds rank 2; use json"));
 }
 
+TEST(ArrayFileTest, NoNameIsWrittenTwice) {
+  const Array x = RandomBits(ElementType::kFloat32, {2});
+  const NamedArray twice[] = {{"x", x}, {"x", x}};
+  for (const FileFormat format : {FileFormat::kNpz, FileFormat::kSafetensors}) {
+    std::ostringstream out;
+    EXPECT_THAT(Message(WriteArrays(twice, {}, format, out)),
+                HasSubstr("would have \"x\" twice"));
+    EXPECT_EQ(out.str(), "");
+  }
+}
+
 TEST(ArrayFileTest, NothingIsReadBeyondTheLimit) {
   const Array array = WithoutNan(RandomBits(ElementType::kFloat32, {30, 30}));
   for (const FileFormat format : kFormats) {

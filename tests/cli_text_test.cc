@@ -201,6 +201,7 @@ TEST(TensorFileTest, CsvHoldsRankTwoOnly) {
       WriteTensor(tensor, FileFormat::kCsv, file.path());
   EXPECT_EQ(ExitCodeOf(status), kExitUsage);
   EXPECT_THAT(Message(status), HasSubstr("use json"));
+  EXPECT_EQ(ReadFile(file.path()).value(), "[[[1, 2]]]\n") << "was emptied";
 }
 
 TEST(TensorFileTest, FileKeepsItsTypeAndTextBecomesTheWanted) {

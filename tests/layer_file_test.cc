@@ -1,5 +1,6 @@
 // One attention layer out of a checkpoint, and into one.
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -40,8 +41,8 @@ files::Array Counted(const std::vector<int64_t>& shape, double first,
 // A file of tensors in memory.
 class Checkpoint {
  public:
-  Checkpoint(const std::map<std::string, files::Array>& arrays,
-             const files::Metadata& metadata = {})
+  explicit Checkpoint(const std::map<std::string, files::Array>& arrays,
+                      const files::Metadata& metadata = {})
       : source_("model", Bytes(arrays, metadata)),
         bundle_(files::OpenSafetensors(source_).value()) {}
 
@@ -133,7 +134,7 @@ TEST(LayerImportTest, BertIsReadAsItIs) {
 }
 
 TEST(LayerImportTest, MismatchNamesTensorItsShapeAndTheWanted) {
-  const auto refused = [](std::map<std::string, files::Array> arrays,
+  const auto refused = [](const std::map<std::string, files::Array>& arrays,
                           const LayerImport& import) {
     const absl::Status status = Checkpoint(arrays).Import(import).status();
     EXPECT_EQ(ExitCodeOf(status), kExitUsage) << status;
@@ -241,7 +242,7 @@ Checkpoint Exported(const v1::WeightSet& weights, LayerForm form,
   for (const NamedOutput& tensor : file->tensors) {
     arrays[tensor.name] = tensor.array;
   }
-  return {arrays, file->metadata};
+  return Checkpoint(arrays, file->metadata);
 }
 
 TEST(LayerExportTest, ImportReadsBackTheSame) {

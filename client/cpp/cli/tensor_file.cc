@@ -169,6 +169,8 @@ absl::Status WriteArrays(const std::string& path, FileFormat format,
   for (const NamedOutput& output : outputs) {
     arrays.push_back({output.name, output.array});
   }
+  const absl::Status writable = files::CheckWritable(arrays, format);
+  if (!writable.ok()) return UsageError(writable.message());
   return WriteFile(path, [&](std::ostream& out) -> absl::Status {
     absl::Status status = files::WriteArrays(arrays, metadata, format, out);
     return status.ok() ? status : UsageError(status.message());

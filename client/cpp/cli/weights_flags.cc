@@ -26,7 +26,9 @@ const std::map<std::string, Distribution>& DistributionWords() {
   return *words;
 }
 
-void AddVersionFlags(CLI::App& command, VersionFlags& flags) {
+// `default_heads` is what the absence of --heads means.
+void AddVersionFlags(CLI::App& command, VersionFlags& flags,
+                     const std::string& default_heads) {
   command.add_option("name", flags.name, "name of the weight set")
       ->type_name("NAME")
       ->required();
@@ -53,7 +55,8 @@ void AddVersionFlags(CLI::App& command, VersionFlags& flags) {
   AddWordOption(command, "--layout", flags.layout,
                 "how weights are stored: x * W (in-out) or x * W^T (out-in)",
                 LayoutWords());
-  command.add_option("--heads", flags.num_heads, "query heads; absent: 1");
+  command.add_option("--heads", flags.num_heads,
+                     absl::StrCat("query heads; absent: ", default_heads));
   command.add_option("--kv-heads", flags.num_kv_heads,
                      "key/value heads; absent: as many");
 }
@@ -128,7 +131,8 @@ absl::StatusOr<v1::WeightSet> ImportFile(const std::string& path,
   if (!files::IsBundle(format)) {
     return UsageError(absl::StrCat(
         (*source)->name(), ": is ", files::FileFormatWord(format),
-        "; expected npz or safetensors, which hold tensors with names"));
+        "; expected npz or safetensors, which hold tensors with names; of a "
+        "checkpoint in several files, the one that has the layer"));
   }
   const auto bundle = files::OpenBundle(**source, format);
   if (!bundle.ok()) return UsageError(bundle.status().message());
@@ -233,7 +237,7 @@ absl::Status ApplyProjections(const SetFlags& flags, v1::WeightSet& weights) {
 }  // namespace
 
 void AddSetFlags(CLI::App& command, SetFlags& flags) {
-  AddVersionFlags(command, flags.version);
+  AddVersionFlags(command, flags.version, "as --file says, or 1");
   command
       .add_option("--file", flags.file,
                   "a WeightSet in proto3 JSON, or what `weights get --json` "
@@ -249,7 +253,7 @@ void AddSetFlags(CLI::App& command, SetFlags& flags) {
 }
 
 void AddImportFlags(CLI::App& command, ImportFlags& flags) {
-  AddVersionFlags(command, flags.version);
+  AddVersionFlags(command, flags.version, "as the file says, if it does");
   command
       .add_option("file", flags.file,
                   "the checkpoint, safetensors or npz, in one file")
@@ -277,7 +281,7 @@ void AddImportFlags(CLI::App& command, ImportFlags& flags) {
 }
 
 void AddInitFlags(CLI::App& command, InitFlags& flags) {
-  AddVersionFlags(command, flags.version);
+  AddVersionFlags(command, flags.version, "1");
   AddWordOption(command, "--distribution", flags.distribution,
                 "what is drawn, as PyTorch draws it", DistributionWords())
       ->required();

@@ -1,6 +1,6 @@
 #include "client/cpp/files/array_file.h"
 
-#include <algorithm>
+#include <set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -72,28 +72,44 @@ absl::StatusOr<Array> ReadArray(const ByteSource& source, FileFormat format,
                                      : ReadCsv(source, text_type, limits);
 }
 
+absl::Status CheckWritable(absl::Span<const NamedArray> arrays,
+                           FileFormat format) {
+  std::set<absl::string_view> names;
+  for (const NamedArray& named : arrays) {
+    if (!names.insert(named.name).second) {
+      return FileError(FileFormatWord(format),
+                       absl::StrCat("would have ", Quoted(named.name),
+                                    " twice; each name may come once"));
+    }
+  }
+  if (IsBundle(format)) return absl::OkStatus();
+  if (arrays.size() == 1) return CheckRank(arrays[0], format);
+  return FileError(
+      FileFormatWord(format),
+      absl::StrCat("holds one array, but there are ", arrays.size(), ": ",
+                   Listed(arrays), "; use npz or safetensors"));
+}
+
 absl::Status WriteArrays(absl::Span<const NamedArray> arrays,
                          const Metadata& metadata, FileFormat format,
                          std::ostream& out) {
-  if (format == FileFormat::kNpz) return WriteNpz(arrays, out);
-  if (format == FileFormat::kSafetensors) {
-    WriteSafetensors(arrays, metadata, out);
-    return absl::OkStatus();
-  }
-  if (arrays.size() != 1) {
-    return FileError(
-        FileFormatWord(format),
-        absl::StrCat("holds one array, but there are ", arrays.size(), ": ",
-                     Listed(arrays), "; use npz or safetensors"));
-  }
-  absl::Status status = CheckRank(arrays[0], format);
+  absl::Status status = CheckWritable(arrays, format);
   if (!status.ok()) return status;
-  if (format == FileFormat::kNpy) {
-    WriteNpy(arrays[0].array, out);
-  } else if (format == FileFormat::kJson) {
-    WriteJsonArray(arrays[0].array, out);
-  } else {
-    WriteCsv(arrays[0].array, out);
+  switch (format) {
+    case FileFormat::kNpz:
+      return WriteNpz(arrays, out);
+    case FileFormat::kSafetensors:
+      WriteSafetensors(arrays, metadata, out);
+      break;
+    case FileFormat::kNpy:
+      WriteNpy(arrays[0].array, out);
+      break;
+    case FileFormat::kJson:
+      WriteJsonArray(arrays[0].array, out);
+      break;
+    case FileFormat::kCsv:
+      WriteCsv(arrays[0].array, out);
+      break;
   }
   return absl::OkStatus();
 }

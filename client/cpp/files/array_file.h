@@ -29,9 +29,14 @@ absl::StatusOr<Array> ReadArray(const ByteSource& source, FileFormat format,
                                 ElementType text_type,
                                 const ReadLimits& limits);
 
-// Writes `arrays`, of which there must be exactly one unless the format holds
-// several. Whether `out` took it all is for the caller to see. Refuses what the
-// format cannot hold: a rank other than 2 in CSV, a scalar in JSON.
+// That the format can hold `arrays`: exactly one unless it is a bundle, no name
+// twice, rank 2 in CSV, at least one axis in JSON. For before a file is opened,
+// and so emptied.
+absl::Status CheckWritable(absl::Span<const NamedArray> arrays,
+                           FileFormat format);
+
+// Writes `arrays`; refuses what CheckWritable does. Whether `out` took it all
+// is for the caller to see.
 absl::Status WriteArrays(absl::Span<const NamedArray> arrays,
                          const Metadata& metadata, FileFormat format,
                          std::ostream& out);

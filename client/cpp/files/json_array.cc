@@ -172,8 +172,9 @@ class ArrayHandler {
 
   bool Error(absl::string_view problem) {
     std::string place;
-    for (const int64_t index : counts_)
+    for (const int64_t index : counts_) {
       absl::StrAppend(&place, "[", index, "]");
+    }
     status_ = FileError(
         source_,
         absl::StrCat("at ", place.empty() ? "the top" : place, ": ", problem));

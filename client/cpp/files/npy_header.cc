@@ -52,8 +52,9 @@ class HeaderParser {
       if (!Take(",") && !Peek("}")) return Error("expected , or }");
     }
     SkipBlanks();
-    if (position_ != text_.size())
+    if (position_ != text_.size()) {
       return Error("expected nothing behind the dict");
+    }
     if (!has_descr_) return Error("has no 'descr'");
     if (!has_order_) return Error("has no 'fortran_order'");
     if (!has_shape_) return Error("has no 'shape'");

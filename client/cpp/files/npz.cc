@@ -251,11 +251,13 @@ class NpzFile : public ArrayBundle {
 
 absl::StatusOr<Archive> OpenArchive(const ByteSource& source) {
   ErrorText error;
-  auto input = std::make_unique<ZipInput>(source);
+  auto* const input = new ZipInput(source);  // freed with zip_source
   zip_source_t* const zip_source =
-      zip_source_function_create(&ZipInput::Callback, input.get(), error.get());
-  if (zip_source == nullptr) return FileError(source.name(), error.text());
-  input.release();  // freed with zip_source
+      zip_source_function_create(&ZipInput::Callback, input, error.get());
+  if (zip_source == nullptr) {
+    delete input;
+    return FileError(source.name(), error.text());
+  }
   Archive archive(zip_open_from_source(zip_source, ZIP_RDONLY | ZIP_CHECKCONS,
                                        error.get()));
   if (archive != nullptr) return archive;
@@ -270,8 +272,7 @@ zip_source_t* MemberSource(const std::string& header, const ArrayView& array,
                            zip_error_t* error) {
   const auto fragment = [](absl::string_view bytes) {
     // libzip only reads it.
-    auto* const data = const_cast<char*>(  // NOLINT(*-const-cast)
-        bytes.data());
+    auto* const data = const_cast<char*>(bytes.data());
     return zip_buffer_fragment_t{reinterpret_cast<zip_uint8_t*>(data),
                                  bytes.size()};
   };
@@ -359,10 +360,12 @@ absl::Status WriteNpz(absl::Span<const NamedArray> arrays, std::ostream& out) {
     absl::Status status = AddMember(archive.get(), named, headers.back());
     if (!status.ok()) return status;
   }
-  if (zip_close(archive.get()) != 0) {
-    return FileError("the archive", zip_strerror(archive.get()));
+  zip_t* const finished = archive.release();  // freed by zip_close
+  if (zip_close(finished) != 0) {
+    absl::Status status = FileError("the archive", zip_strerror(finished));
+    zip_discard(finished);
+    return status;
   }
-  archive.release();  // closed
   return CopyTo(buffer, out);
 }
 

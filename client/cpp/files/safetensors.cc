@@ -23,7 +23,7 @@ class SafetensorsFile : public ArrayBundle {
   SafetensorsFile(const ByteSource& source, int64_t data_begin,
                   SafetensorsHeader header)
       : ArrayBundle(source.name()),
-        source_(source),
+        bytes_(source),
         data_begin_(data_begin),
         header_(std::move(header)) {}
 
@@ -55,13 +55,13 @@ class SafetensorsFile : public ArrayBundle {
     if (!status.ok()) return status;
     Array array = {*type, entry.shape,
                    std::string(static_cast<size_t>(bytes), '\0')};
-    status = source_.Read(data_begin_ + entry.begin, bytes, array.data.data());
+    status = bytes_.Read(data_begin_ + entry.begin, bytes, array.data.data());
     if (status.ok()) status = CheckBool(source(), what, array);
     if (!status.ok()) return status;
     return array;
   }
 
-  const ByteSource& source_;
+  const ByteSource& bytes_;
   const int64_t data_begin_;
   const SafetensorsHeader header_;
 };
