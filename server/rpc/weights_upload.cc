@@ -78,7 +78,7 @@ class WeightsUpload final
                 v1::UploadWeightsResponse& reply)
       : context_(context), backend_(backend), reply_(reply) {}
 
-  // Lives until OnDone, and as long as a task works on it.
+  // Lives until OnDone, and as long as a task refers to it.
   void KeepAlive() { self_ = shared_from_this(); }
   void Hold(Held held) { held_ = std::move(held); }
 
@@ -117,7 +117,21 @@ class WeightsUpload final
     if (held_.cancellation != nullptr) held_.cancellation->Cancel();
   }
 
-  void OnDone() override { const auto last = std::move(self_); }
+  void OnDone() override {
+    const auto last = std::move(self_);
+    if (builder_ == nullptr) return;
+    // On the writer's thread: to give back a GiB takes a reactor too long. If
+    // there is no memory for even that, it happens here.
+    call_->Guard([&] {
+      backend_.writer.Submit({{1,
+                               [last](int64_t, core::Workspace&) {
+                                 last->GiveBack();
+                                 return absl::OkStatus();
+                               }}},
+                             /*cancellation=*/nullptr,
+                             [](const absl::Status&) {});
+    });
+  }
 
  private:
   // What has to come next.
@@ -285,6 +299,12 @@ class WeightsUpload final
           upload->call_->Guard(
               [&] { upload->call_->Finish(FromPool(status)); });
         });
+  }
+
+  // First the memory, then the budget it was taken out of.
+  void GiveBack() {
+    builder_.reset();
+    held_.ticket->Release();
   }
 
   absl::Status Append() {

@@ -8,6 +8,7 @@
 #include "proto/elements.h"
 #include "proto/error_text.h"
 #include "proto/field_error.h"
+#include "server/weights/give_back_pages.h"
 #include "server/weights/named_tensor.h"
 
 namespace attention::weights {
@@ -170,6 +171,8 @@ absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetVersion::MakeChecked(
   if (!prepared.ok()) return prepared;
   return version;
 }
+
+WeightSetVersion::~WeightSetVersion() { GiveBackPages(record_.contents); }
 
 void WeightSetVersion::Number(int64_t version,
                               std::chrono::system_clock::time_point time) {

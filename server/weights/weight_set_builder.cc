@@ -7,6 +7,7 @@
 #include "proto/error_text.h"
 #include "proto/field_error.h"
 #include "server/core/cost.h"
+#include "server/weights/give_back_pages.h"
 
 namespace attention::weights {
 
@@ -36,6 +37,8 @@ WeightSetBuilder::WeightSetBuilder(WeightSetVersion::Record record,
   }
   hash_.BeginTensor();
 }
+
+WeightSetBuilder::~WeightSetBuilder() { GiveBackPages(record_.contents); }
 
 int64_t WeightSetBuilder::memory_bytes() const {
   const int64_t element = ElementSize(record_.contents.dtype);

@@ -31,6 +31,9 @@ class WeightSetBuilder {
   static absl::StatusOr<std::unique_ptr<WeightSetBuilder>> Start(
       WeightSetVersion::Record record);
 
+  // Gives the memory of what was taken back to the system.
+  ~WeightSetBuilder();
+
   WeightSetBuilder(const WeightSetBuilder&) = delete;
   WeightSetBuilder& operator=(const WeightSetBuilder&) = delete;
 
