@@ -40,6 +40,8 @@ ALLOWED = {
     "client":
         rf"client/.*|{CLIENT}|proto/.*|{PROTOBUF}|{GRPC}|CLI/.*|nlohmann/.*"
         r"|openssl/.*",
+    # Pictures know matrices and labels, and nothing of requests or gRPC.
+    "client/cpp/picture": r"client/cpp/picture/.*|ft2build\.h|png\.h",
     # Measures the core from inside and the service from outside.
     "bench":
         rf"bench/.*|benchmark/.*|server/core/.*|{CLIENT}|{PROTOBUF}|{GRPC}",
@@ -113,6 +115,9 @@ class ArchitectureTest(unittest.TestCase):
             "server/main.cc": ['"client/cpp/client.h"', "<openblas/cblas.h>"],
             "proto/codec.cc": ['"server/core/tensor.h"', '"client/cpp/client.h"'],
             "client/cpp/client.cc": ['"server/core/tensor.h"'],
+            "client/cpp/picture/draw.cc": [
+                '"attention/v1/attention.pb.h"', '"client/cpp/cli/heat_map.h"'
+            ],
             "bench/core_bench.cc": ["<cblas.h>", '"server/rpc/serve.h"',
                                     '"client/cpp/grpc_status.h"'],
             "server/core/layer.cc": ['"bench/layer_case.h"'],
@@ -134,6 +139,8 @@ class ArchitectureTest(unittest.TestCase):
             ("server/core/attention.cc", '"absl/status/status.h"'),
             ("server/rpc/serve.cc", '"server/weights/catalog.h"'),
             ("client/cpp/client.cc", '"proto/codec.h"'),
+            ("client/cpp/picture/font.cc", "<ft2build.h>"),
+            ("client/cpp/cli/heat_map.cc", '"client/cpp/picture/color.h"'),
             ("tests/reference_attention.cc", "<cmath>"),
             ("tests/attention_test.cc", '"server/core/attention.h"'),
             ("bench/core_bench.cc", "<benchmark/benchmark.h>"),

@@ -31,6 +31,7 @@ using Action = std::function<absl::Status(const Connection&)>;
 // Each adds a command with its flags to `app`; parsing it sets `action`.
 // REQUIRES: `action` outlives `app`.
 void AddComputeCommand(CLI::App& app, Action& action);
+void AddHeatmapCommand(CLI::App& app, Action& action);
 void AddWeightsCommand(CLI::App& app, Action& action);
 void AddInfoCommand(CLI::App& app, Action& action);
 void AddHealthCommand(CLI::App& app, Action& action);

@@ -15,6 +15,8 @@
 #include "client/cpp/cli/compute_stream.h"
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/json_text.h"
+#include "client/cpp/cli/picture_flags.h"
+#include "client/cpp/cli/shown_attention.h"
 #include "client/cpp/cli/table.h"
 #include "client/cpp/cli/tensor_file.h"
 
@@ -27,6 +29,7 @@ struct ComputeFlags {
   std::string out;                   // file; empty: the terminal
   std::optional<FileFormat> format;  // of the output tensor alone
   bool json = false;                 // the whole response
+  PictureFlags picture;              // of --heatmap; no file: none
 };
 
 double Milliseconds(const google::protobuf::Duration& duration) {
@@ -97,12 +100,36 @@ absl::Status Stream(const ComputeFlags& flags, const Connection& connection) {
   return status;
 }
 
+// Computes `request` and draws its attention matrix, which is asked for if it
+// was not, and then is not in the response.
+absl::StatusOr<v1::ComputeAttentionResponse> ComputeAndDraw(
+    v1::ComputeAttentionRequest request, const PictureFlags& flags,
+    const Connection& connection) {
+  const absl::StatusOr<OutputFormat> format = FormatOf(flags);
+  if (!format.ok()) return format.status();
+  const bool was_asked_for = request.has_attention_matrix();
+  RequestMatrix(/*mean=*/false, request);
+  absl::StatusOr<v1::ComputeAttentionResponse> response =
+      connection.client.ComputeAttention(request, connection.Options());
+  if (!response.ok()) return response.status();
+  const auto shown = ShowAttention(request, *response, connection);
+  if (!shown.ok()) return shown.status();
+  const auto picture = MakePicture(*shown, flags);
+  if (!picture.ok()) return picture.status();
+  absl::Status status = WritePicture(*picture, flags);
+  if (!status.ok()) return status;
+  if (!was_asked_for) response->clear_attention_matrix();
+  return response;
+}
+
 absl::Status Compute(const ComputeFlags& flags, const Connection& connection) {
   if (!flags.stream.empty()) return Stream(flags, connection);
   const auto request = BuildRequest(flags.request);
   if (!request.ok()) return request.status();
   const auto response =
-      connection.client.ComputeAttention(*request, connection.Options());
+      flags.picture.out.empty()
+          ? connection.client.ComputeAttention(*request, connection.Options())
+          : ComputeAndDraw(*request, flags.picture, connection);
   if (!response.ok()) return response.status();
   const absl::StatusOr<std::string> text = ResponseText(flags, *response);
   if (!text.ok()) return text.status();
@@ -145,6 +172,18 @@ void AddComputeCommand(CLI::App& app, Action& action) {
       ->excludes(format)
       ->excludes(stream)
       ->group(kGroup);
+  CLI::Option* heatmap =
+      command
+          .add_option("--heatmap", flags->picture.out,
+                      "also draw the attention matrix of --matrix, or the "
+                      "attention weights; see attention heatmap")
+          ->type_name("FILE.png|FILE.svg|FILE.txt")
+          ->excludes(stream)
+          ->excludes("--top-k")
+          ->group("Picture");
+  for (CLI::Option* option : AddLabelFlags(command, flags->picture.labels)) {
+    option->needs(heatmap);
+  }
   command.callback([flags, &action] {
     action = [flags](const Connection& connection) {
       return Compute(*flags, connection);

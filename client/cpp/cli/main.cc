@@ -23,6 +23,7 @@ shutting down, or the deadline has passed).
 
 Examples:
   attention compute --query tokens.csv --scale 1 --matrix attention-weights
+  attention heatmap --query tokens.csv --causal --out weights.png
   attention weights init my-layer --distribution linear --layout out-in \
       --seed 1 --query-width 768 --head-dim 64 --heads 12
   attention compute --weight-set my-layer --query x.json --causal --out y.json
@@ -53,6 +54,7 @@ int Main(int argc, char** argv) {
   AddGlobalFlags(app, flags);
   Action action;
   AddComputeCommand(app, action);
+  AddHeatmapCommand(app, action);
   AddWeightsCommand(app, action);
   AddInfoCommand(app, action);
   AddHealthCommand(app, action);
