@@ -57,6 +57,8 @@ ALLOWED = {
     # Files know neither the contract nor the client.
     "client/cpp/files":
         r"client/cpp/files/.*|proto/(elements|error_text)\.h|nlohmann/.*",
+    # Pictures know matrices and labels, and nothing of requests or gRPC.
+    "client/cpp/picture": r"client/cpp/picture/.*|ft2build\.h|png\.h",
     # Measures the core from inside and the service from outside.
     "bench":
         rf"bench/.*|benchmark/.*|server/core/.*|{CLIENT}|{PROTOBUF}|{GRPC}",
@@ -141,6 +143,9 @@ class ArchitectureTest(unittest.TestCase):
                 '"attention/v1/attention.pb.h"', '"attention/tensor.h"',
                 '"client/cpp/cli/cli_status.h"', "<grpcpp/grpcpp.h>"
             ],
+            "client/cpp/picture/draw.cc": [
+                '"attention/v1/attention.pb.h"', '"client/cpp/cli/heat_map.h"'
+            ],
             "command_line/command.cc": ['"client/cpp/cli/flags.h"',
                                         '"proto/codec.h"'],
             "server/core/blas.cc": ['"command_line/command.h"'],
@@ -167,6 +172,8 @@ class ArchitectureTest(unittest.TestCase):
             ("server/rpc/serve.cc", '"server/weights/catalog.h"'),
             ("client/cpp/client.cc", '"proto/codec.h"'),
             ("client/cpp/files/npz.cc", "<zip.h>"),
+            ("client/cpp/picture/font.cc", "<ft2build.h>"),
+            ("client/cpp/cli/heat_map.cc", '"client/cpp/picture/color.h"'),
             ("tests/reference_attention.cc", "<cmath>"),
             ("tests/attention_test.cc", '"server/core/attention.h"'),
             ("bench/core_bench.cc", "<benchmark/benchmark.h>"),

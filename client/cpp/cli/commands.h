@@ -38,6 +38,7 @@ using Action = std::function<absl::Status(const Connection&)>;
 // and a text for each flag. --help, man pages and completion are made of that.
 // REQUIRES: `action` outlives `app`.
 void AddComputeCommand(CLI::App& app, Action& action);
+void AddHeatmapCommand(CLI::App& app, Action& action);
 void AddWeightsCommand(CLI::App& app, Action& action);
 void AddInfoCommand(CLI::App& app, Action& action);
 void AddHealthCommand(CLI::App& app, Action& action);

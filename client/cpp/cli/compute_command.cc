@@ -17,6 +17,8 @@
 #include "client/cpp/cli/compute_stream.h"
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/json_text.h"
+#include "client/cpp/cli/picture_flags.h"
+#include "client/cpp/cli/shown_attention.h"
 #include "client/cpp/cli/table.h"
 #include "client/cpp/cli/tensor_file.h"
 
@@ -30,6 +32,7 @@ struct ComputeFlags {
   std::optional<FileFormat> format;  // of what is written
   std::vector<std::string> save;     // which tensors; empty: all there are
   bool json = false;                 // the whole response
+  PictureFlags picture;              // of --heatmap; no file: none
 };
 
 constexpr char kFooter[] =
@@ -184,6 +187,28 @@ absl::Status Stream(const ComputeFlags& flags, const Connection& connection) {
   return status;
 }
 
+// Computes `request` and draws its attention matrix, which is asked for if it
+// was not, and then is not in the response.
+absl::StatusOr<v1::ComputeAttentionResponse> ComputeAndDraw(
+    v1::ComputeAttentionRequest request, const PictureFlags& flags,
+    const Connection& connection) {
+  const absl::StatusOr<PictureFormat> format = FormatOf(flags);
+  if (!format.ok()) return format.status();
+  const bool was_asked_for = request.has_attention_matrix();
+  RequestMatrix(/*mean=*/false, request);
+  absl::StatusOr<v1::ComputeAttentionResponse> response =
+      connection.client.ComputeAttention(request, connection.Options());
+  if (!response.ok()) return response.status();
+  const auto shown = ShowAttention(request, *response, connection);
+  if (!shown.ok()) return shown.status();
+  const auto picture = MakePicture(*shown, flags);
+  if (!picture.ok()) return picture.status();
+  absl::Status status = WritePicture(*picture, flags);
+  if (!status.ok()) return status;
+  if (!was_asked_for) response->clear_attention_matrix();
+  return response;
+}
+
 absl::Status Compute(const ComputeFlags& flags, const Connection& connection) {
   if (!flags.stream.empty()) return Stream(flags, connection);
   const auto request = BuildRequest(flags.request);
@@ -196,7 +221,9 @@ absl::Status Compute(const ComputeFlags& flags, const Connection& connection) {
     names = *std::move(to_write);
   }
   auto response =
-      connection.client.ComputeAttention(*request, connection.Options());
+      flags.picture.out.empty()
+          ? connection.client.ComputeAttention(*request, connection.Options())
+          : ComputeAndDraw(*request, flags.picture, connection);
   if (!response.ok()) return response.status();
   const std::string out = flags.out.empty() ? "-" : flags.out;
   if (format) return WriteTensors(out, *format, names, *std::move(response));
@@ -253,6 +280,18 @@ void AddComputeCommand(CLI::App& app, Action& action) {
       ->excludes(save)
       ->excludes(stream)
       ->group(kGroup);
+  CLI::Option* heatmap =
+      command
+          .add_option("--heatmap", flags->picture.out,
+                      "also draw the attention matrix of --matrix, or the "
+                      "attention weights; see attention heatmap")
+          ->type_name("FILE.png|FILE.svg|FILE.txt")
+          ->excludes(stream)
+          ->excludes("--top-k")
+          ->group("Picture");
+  for (CLI::Option* option : AddLabelFlags(command, flags->picture.labels)) {
+    option->needs(heatmap);
+  }
   command.footer(kFooter);
   command.callback([flags, &action] {
     action = [flags](const Connection& connection) {

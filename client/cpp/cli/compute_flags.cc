@@ -113,15 +113,22 @@ void AddSoftmaxFlags(CLI::App& command, SoftmaxFlags& flags) {
       ->group(kGroup);
 }
 
+struct MatrixOptions {
+  CLI::Option* matrix;
+  CLI::Option* mean;
+};
+
+MatrixOptions AddMatrixFlags(CLI::App& command, ShowFlags& flags) {
+  return {AddWordOption(command, "--matrix", flags.matrix,
+                        "the attention matrix at a stage", StageWords()),
+          command.add_flag("--mean", flags.mean, "its mean over the heads")};
+}
+
 void AddShowFlags(CLI::App& command, ShowFlags& flags) {
   constexpr char kGroup[] = "What to show beside the output";
-  CLI::Option* matrix =
-      AddWordOption(command, "--matrix", flags.matrix,
-                    "the attention matrix at a stage", StageWords())
-          ->group(kGroup);
-  command.add_flag("--mean", flags.mean, "its mean over the heads")
-      ->needs(matrix)
-      ->group(kGroup);
+  const MatrixOptions options = AddMatrixFlags(command, flags);
+  options.matrix->group(kGroup);
+  options.mean->needs(options.matrix)->group(kGroup);
   command.add_option("--top-k", flags.top_k, "the largest weights of each row")
       ->group(kGroup);
   command.add_flag("--lse", flags.lse, "the log-sum-exp of each row")
@@ -226,9 +233,7 @@ void ApplyShow(const ShowFlags& flags, v1::ComputeAttentionRequest& request) {
   if (flags.lse) request.set_want_lse(true);
 }
 
-}  // namespace
-
-void AddRequestFlags(CLI::App& command, RequestFlags& flags) {
+void AddComputationFlags(CLI::App& command, RequestFlags& flags) {
   command
       .add_option("--request", flags.request,
                   "a ComputeAttentionRequest in proto3 JSON; flags beside it "
@@ -238,7 +243,22 @@ void AddRequestFlags(CLI::App& command, RequestFlags& flags) {
   AddHeadFlags(command, flags.heads);
   AddPositionFlags(command, flags.positions);
   AddSoftmaxFlags(command, flags.softmax);
+}
+
+}  // namespace
+
+void AddRequestFlags(CLI::App& command, RequestFlags& flags) {
+  AddComputationFlags(command, flags);
   AddShowFlags(command, flags.show);
+}
+
+void AddMatrixRequestFlags(CLI::App& command, RequestFlags& flags) {
+  AddComputationFlags(command, flags);
+  constexpr char kGroup[] = "What to show";
+  const MatrixOptions options = AddMatrixFlags(command, flags.show);
+  options.matrix->description("the stage; absent: attention-weights")
+      ->group(kGroup);
+  options.mean->group(kGroup);
 }
 
 absl::StatusOr<v1::ComputeAttentionRequest> BuildRequest(

@@ -69,6 +69,10 @@ struct RequestFlags {
 // Adds every flag to `command`. REQUIRES: `flags` outlives `command`.
 void AddRequestFlags(CLI::App& command, RequestFlags& flags);
 
+// The same but for what to show beside the output, of which there is only the
+// matrix, --matrix and --mean.
+void AddMatrixRequestFlags(CLI::App& command, RequestFlags& flags);
+
 // The request of --request, or an empty one, with each field that has a flag
 // replaced. Reads the files. Errors are usage errors.
 absl::StatusOr<v1::ComputeAttentionRequest> BuildRequest(

@@ -1,84 +1,272 @@
 #include "client/cpp/cli/heat_map.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
+#include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cpp/picture/color.h"
+#include "client/cpp/picture/unicode.h"
 
 namespace attention::client {
 namespace {
 
-// From dark blue over teal to yellow: its lightness rises evenly, so it reads
-// the same without colour vision. Five points of matplotlib's viridis.
-struct Rgb {
-  int red, green, blue;
-};
-constexpr std::array<Rgb, 5> kColors = {{{68, 1, 84},
-                                         {59, 82, 139},
-                                         {33, 145, 140},
-                                         {94, 201, 98},
-                                         {253, 231, 37}}};
 constexpr absl::string_view kShades = " .:-=+*#%@";
-constexpr size_t kCellWidth = 8;
+constexpr char kExcluded = '/';
+constexpr int kWidestCell = 8;
+constexpr int kNumberCell = 6;  // from which on a cell holds its number
+constexpr int kPanelGap = 3;
+constexpr int kLongestLabel = 16;
 
-// `level` is in [0, 1].
-Rgb ColorAt(double level) {
-  const double place = level * (kColors.size() - 1);
-  const size_t low = std::min(static_cast<size_t>(place), kColors.size() - 2);
-  const double part = place - static_cast<double>(low);
-  const auto mix = [part](int from, int to) {
-    return static_cast<int>(std::lround(from + part * (to - from)));
-  };
-  const Rgb& from = kColors[low];
-  const Rgb& to = kColors[low + 1];
-  return {mix(from.red, to.red), mix(from.green, to.green),
-          mix(from.blue, to.blue)};
-}
-
-// The nearest entry of xterm's 6 x 6 x 6 cube.
+// The nearest entry of xterm's 6 x 6 x 6 cube, whose steps are 0, 95, 135, 175,
+// 215 and 255.
 int PaletteIndex(const Rgb& color) {
-  const auto step = [](int channel) { return (channel * 5 + 127) / 255; };
+  const auto step = [](int channel) {
+    if (channel < 48) return 0;
+    return channel < 115 ? 1 : (channel - 35) / 40;
+  };
   return 16 + 36 * step(color.red) + 6 * step(color.green) + step(color.blue);
 }
 
-// A cell of kCellWidth columns.
-std::string Cell(double weight, double level, ColorMode mode) {
-  if (mode == ColorMode::kPlain) {
-    const auto shade = static_cast<size_t>(
-        std::lround(level * static_cast<double>(kShades.size() - 1)));
-    return absl::StrCat(" ", std::string(kCellWidth - 2, kShades[shade]), " ");
-  }
+// `text` in front of the colour of `level`.
+std::string Colored(const std::string& text, double level, ColorMode mode) {
   const Rgb color = ColorAt(level);
-  // Black on what is lighter than middle grey, white on the rest.
-  const bool light =
-      0.299 * color.red + 0.587 * color.green + 0.114 * color.blue > 127;
   const std::string background =
       mode == ColorMode::kTrueColor
           ? absl::StrFormat("48;2;%d;%d;%d", color.red, color.green, color.blue)
           : absl::StrFormat("48;5;%d", PaletteIndex(color));
-  return absl::StrFormat("\x1b[%s;38;5;%dm%*.2f  \x1b[0m", background,
-                         light ? 16 : 231, static_cast<int>(kCellWidth) - 2,
-                         weight);
+  return absl::StrFormat("\x1b[%s;38;5;%dm%s\x1b[0m", background,
+                         TextColorOn(color) == Rgb{0, 0, 0} ? 16 : 231, text);
 }
 
-// `text` cut or filled to `width` columns. Counts code points, of which every
-// token has as many as columns unless it is in a script this demo has not.
-std::string Fit(const std::string& text, size_t width) {
-  std::string fitted;
-  size_t columns = 0;
-  for (const char c : text) {
-    const bool starts_character =
-        (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-    if (starts_character && columns++ == width) return fitted;
-    fitted += c;
-  }
-  return fitted + std::string(width - columns, ' ');
+char ShadeAt(double level) {
+  return kShades[std::lround(std::clamp(level, 0.0, 1.0) *
+                             static_cast<double>(kShades.size() - 1))];
 }
+
+void StripRight(std::string& line) {
+  line.erase(line.find_last_not_of(' ') + 1);
+}
+
+// How a picture is fitted to the terminal.
+struct Fitting {
+  int columns = 0;  // of the terminal
+  int label_width = 0;
+  int cell = kWidestCell;
+  int64_t panels_per_row = 1;
+  Pooling pooling;
+};
+
+int LabelWidth(const std::vector<std::string>& labels) {
+  int widest = 0;
+  for (const std::string& label : labels) {
+    widest = std::max(widest, TerminalColumns(label));
+  }
+  return std::min(widest, kLongestLabel);
+}
+
+Fitting FitTo(const AttentionPicture& picture, int columns) {
+  Fitting fitting;
+  fitting.columns = columns;
+  fitting.label_width = LabelWidth(picture.query_labels);
+  const auto panels = static_cast<int64_t>(picture.panels.size());
+  const auto key_len = static_cast<int64_t>(picture.key_labels.size());
+  const int64_t room =
+      std::max<int64_t>(columns - fitting.label_width - 1, kShades.size());
+  // Many panels are small, to be seen beside each other.
+  std::vector<int> cells = {3, 2, 1};
+  if (panels <= 2) cells = {kWidestCell, kNumberCell, 4, 3, 2, 1};
+  fitting.cell = *std::find_if(cells.begin(), cells.end() - 1, [&](int cell) {
+    return cell * key_len <= room;
+  });
+  fitting.pooling.columns = (key_len * fitting.cell + room - 1) / room;
+  fitting.pooling.rows = fitting.pooling.columns;
+  const int64_t width = (key_len + fitting.pooling.columns - 1) /
+                        fitting.pooling.columns * fitting.cell;
+  fitting.panels_per_row =
+      std::clamp<int64_t>((room + kPanelGap) / (width + kPanelGap), 1, panels);
+  return fitting;
+}
+
+class TextPicture {
+ public:
+  TextPicture(const AttentionPicture& picture, const Fitting& fitting,
+              ColorMode mode)
+      : picture_(picture),
+        fitting_(fitting),
+        mode_(mode),
+        shared_(SharedRange(picture)) {}
+
+  std::string Text() {
+    if (!picture_.title.empty()) {
+      AddLine(TerminalColumns(picture_.title) > fitting_.columns
+                  ? FitColumns(picture_.title, fitting_.columns)
+                  : picture_.title);
+    }
+    for (size_t first = 0; first < picture_.panels.size();
+         first += fitting_.panels_per_row) {
+      AddPanels(first, std::min<size_t>(first + fitting_.panels_per_row,
+                                        picture_.panels.size()));
+    }
+    AddLegend();
+    return text_;
+  }
+
+ private:
+  int64_t PooledColumns() const {
+    return (static_cast<int64_t>(picture_.key_labels.size()) +
+            fitting_.pooling.columns - 1) /
+           fitting_.pooling.columns;
+  }
+
+  std::string Indent() const {
+    return std::string(fitting_.label_width + 1, ' ');
+  }
+
+  // Under the matrices, or further to the left if that is too wide.
+  void AddNote(const std::string& note, size_t columns) {
+    const int indent = std::clamp(fitting_.columns - static_cast<int>(columns),
+                                  0, fitting_.label_width + 2);
+    AddLine(std::string(indent, ' ') + note);
+  }
+
+  void AddLine(std::string line) {
+    StripRight(line);
+    absl::StrAppend(&text_, line, "\n");
+  }
+
+  // Panels [first, last) side by side.
+  void AddPanels(size_t first, size_t last) {
+    const auto width = static_cast<int>(PooledColumns() * fitting_.cell);
+    const std::string gap(kPanelGap, ' ');
+    std::string titles = Indent();
+    std::string keys = Indent();
+    std::vector<std::vector<double>> pooled;
+    for (size_t i = first; i < last; ++i) {
+      const Panel& panel = picture_.panels[i];
+      absl::StrAppend(&titles, i > first ? gap : "",
+                      FitColumns(panel.title, width));
+      absl::StrAppend(&keys, i > first ? gap : "", KeyLabels());
+      pooled.push_back(PoolLargest(
+          panel.elements, static_cast<int64_t>(picture_.key_labels.size()),
+          fitting_.pooling));
+    }
+    if (first > 0) text_ += '\n';
+    StripRight(titles);
+    if (!titles.empty()) AddLine(titles);
+    AddLine(keys);
+    for (size_t row = 0; row * PooledColumns() < pooled[0].size(); ++row) {
+      std::string line =
+          FitColumns(picture_.query_labels[row * fitting_.pooling.rows],
+                     fitting_.label_width) +
+          " ";
+      for (size_t i = 0; i < pooled.size(); ++i) {
+        if (i > 0) line += gap;
+        const ValueRange range =
+            picture_.is_scale_shared
+                ? shared_
+                : RangeOf(picture_.panels[first + i].elements);
+        for (int64_t column = 0; column < PooledColumns(); ++column) {
+          line += Cell(pooled[i][row * PooledColumns() + column], range);
+        }
+      }
+      AddLine(line);
+    }
+  }
+
+  // As many as have room, each over its column.
+  std::string KeyLabels() const {
+    const bool has_margin = fitting_.cell >= kNumberCell;
+    const int wanted =
+        std::min(LabelWidth(picture_.key_labels), fitting_.cell < 3 ? 8 : 4);
+    const int64_t step =
+        has_margin ? 1 : RoundStep((wanted + fitting_.cell) / fitting_.cell);
+    std::string line;
+    for (int64_t column = 0; column < PooledColumns(); column += step) {
+      const int64_t columns = std::min(step, PooledColumns() - column);
+      const auto room = static_cast<int>(columns * fitting_.cell) - 1;
+      const std::string& label =
+          picture_.key_labels[column * fitting_.pooling.columns];
+      // The last may have less room than the others.
+      const bool is_shown = columns == step || TerminalColumns(label) <= room;
+      // One blank stands between labels: in front of them where cells have a
+      // margin there.
+      absl::StrAppend(&line, has_margin ? " " : "",
+                      is_shown ? FitColumns(label, room)
+                               : std::string(std::max(room, 0), ' '),
+                      has_margin ? "" : " ");
+    }
+    return line;
+  }
+
+  std::string Cell(double element, const ValueRange& range) const {
+    if (std::isnan(element)) return Filled(kExcluded);
+    const double level = range.Level(element);
+    if (mode_ == ColorMode::kPlain) return Filled(ShadeAt(level));
+    std::string text(fitting_.cell, ' ');
+    const std::string number = absl::StrFormat("%.2f", element);
+    const size_t after = fitting_.cell == kWidestCell ? 2 : 1;
+    if (fitting_.cell >= kNumberCell && number.size() + after < text.size()) {
+      text.replace(text.size() - after - number.size(), number.size(), number);
+    }
+    return Colored(text, level, mode_);
+  }
+
+  // A cell of one character, with a margin where it is wide.
+  std::string Filled(char shade) const {
+    if (fitting_.cell < 3) return std::string(fitting_.cell, shade);
+    if (fitting_.cell < kNumberCell) {
+      return std::string(fitting_.cell - 1, shade) + " ";
+    }
+    return absl::StrCat(" ", std::string(fitting_.cell - 2, shade), " ");
+  }
+
+  void AddLegend() {
+    const std::string low =
+        picture_.is_scale_shared ? EndText(shared_.lowest) : "lowest";
+    const std::string high =
+        picture_.is_scale_shared ? EndText(shared_.highest) : "largest of each";
+    std::string scale;
+    for (size_t i = 0; i < kShades.size(); ++i) {
+      const double level =
+          static_cast<double>(i) / static_cast<double>(kShades.size() - 1);
+      scale += mode_ == ColorMode::kPlain ? std::string(1, kShades[i])
+                                          : Colored("  ", level, mode_);
+    }
+    const absl::string_view edge = mode_ == ColorMode::kPlain ? "|" : "";
+    const size_t scale_columns =
+        mode_ == ColorMode::kPlain ? kShades.size() : 2 * kShades.size();
+    AddNote(absl::StrCat(low, " ", edge, scale, edge, " ", high),
+            low.size() + high.size() + scale_columns + 2 * edge.size() + 2);
+    std::vector<std::string> notes;
+    if (picture_.scale_end.has_value()) {
+      notes.push_back("or more: largest is " +
+                      EndText(RangeOf(picture_.panels).highest));
+    }
+    if (HasExcluded(picture_)) {
+      notes.push_back(std::string(2, kExcluded) + " excluded");
+    }
+    if (!fitting_.pooling.IsNone()) {
+      notes.push_back(absl::StrCat("each cell is the largest of ",
+                                   fitting_.pooling.rows, " x ",
+                                   fitting_.pooling.columns));
+    }
+    for (const std::string& note : notes) AddNote(note, note.size());
+  }
+
+  static std::string EndText(double value) {
+    return value == 0 ? "0" : absl::StrFormat("%.2f", value);
+  }
+
+  const AttentionPicture& picture_;
+  const Fitting fitting_;
+  const ColorMode mode_;
+  const ValueRange shared_;
+  std::string text_;
+};
 
 }  // namespace
 
@@ -98,40 +286,24 @@ ColorMode DetectColorMode(const char* no_color, const char* color_term,
                                                    : ColorMode::kPlain;
 }
 
+std::string TerminalPicture(const AttentionPicture& picture, ColorMode mode,
+                            int columns) {
+  return TextPicture(picture, FitTo(picture, columns), mode).Text();
+}
+
 std::string HeatMap(absl::Span<const double> weights,
                     const std::vector<std::string>& query_tokens,
                     const std::vector<std::string>& key_tokens,
                     ColorMode mode) {
-  size_t label_width = 0;
+  AttentionPicture picture;
   for (const std::string& token : query_tokens) {
-    label_width = std::max(label_width, token.size());
+    picture.query_labels.push_back(Printable(token));
   }
-  double largest = 0;
-  for (const double weight : weights) largest = std::max(largest, weight);
-
-  std::string text(label_width + 1, ' ');
   for (const std::string& token : key_tokens) {
-    absl::StrAppend(&text, " ", Fit(token, kCellWidth - 1));
+    picture.key_labels.push_back(Printable(token));
   }
-  text.erase(text.find_last_not_of(' ') + 1);
-  text += '\n';
-  size_t next = 0;
-  for (const std::string& token : query_tokens) {
-    std::string line = Fit(token, label_width) + " ";
-    for (size_t column = 0; column < key_tokens.size(); ++column) {
-      const double weight = weights[next++];
-      const double level =
-          largest > 0 ? std::clamp(weight / largest, 0.0, 1.0) : 0;
-      line += Cell(weight, level, mode);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    absl::StrAppend(&text, line, "\n");
-  }
-  if (mode == ColorMode::kPlain) {
-    absl::StrAppend(&text, std::string(label_width + 2, ' '), "0 |", kShades,
-                    "| ", absl::StrFormat("%.2f", largest), "\n");
-  }
-  return text;
+  picture.panels.push_back({"", {weights.begin(), weights.end()}});
+  return TerminalPicture(picture, mode, std::numeric_limits<int>::max());
 }
 
 }  // namespace attention::client

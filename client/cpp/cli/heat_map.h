@@ -1,4 +1,4 @@
-// A matrix of attention weights as a picture in the terminal.
+// Attention as a picture in the terminal.
 #ifndef CLIENT_CPP_CLI_HEAT_MAP_H_
 #define CLIENT_CPP_CLI_HEAT_MAP_H_
 
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "client/cpp/picture/attention_picture.h"
 
 namespace attention::client {
 
@@ -22,9 +23,16 @@ enum class ColorMode {
 ColorMode DetectColorMode(const char* no_color, const char* color_term,
                           const char* term, bool is_terminal);
 
-// One row per query token and one column per key token, each cell shaded by its
-// weight between 0 and the largest one; with colours, each cell also holds the
-// weight with two digits.
+// `picture` in text of at most `columns` columns, with the scale at the end. A
+// cell is from 8 columns wide, which hold its weight with two digits where
+// there are colours, down to one; where even that is too wide, it stands for
+// the largest of a block of elements. Several panels are side by side, as many
+// as fit. Excluded positions are slashes.
+std::string TerminalPicture(const AttentionPicture& picture, ColorMode mode,
+                            int columns);
+
+// One matrix, however wide it is: a row per query token, a column per key
+// token, shaded between 0 and the largest weight.
 // REQUIRES: weights.size() is the number of query tokens times that of keys.
 std::string HeatMap(absl::Span<const double> weights,
                     const std::vector<std::string>& query_tokens,

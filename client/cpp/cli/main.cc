@@ -47,6 +47,7 @@ Exit codes:
 
 Examples:
   attention compute --query tokens.csv --scale 1 --matrix attention-weights
+  attention heatmap --query tokens.csv --causal --out weights.png
   attention weights init my-layer --distribution linear --layout out-in \
       --seed 1 --query-width 768 --head-dim 64 --heads 12
   attention --target 127.0.0.1:50051 --deadline 500ms health
@@ -127,6 +128,7 @@ void PrepareProcess(bool json) {
 
 void AddCommands(CLI::App& app, Action& action) {
   AddComputeCommand(app, action);
+  AddHeatmapCommand(app, action);
   AddWeightsCommand(app, action);
   AddInfoCommand(app, action);
   AddHealthCommand(app, action);
