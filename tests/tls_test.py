@@ -200,7 +200,7 @@ class StartTest(TlsCase):
     """What a server, and a client, says of files and flags it cannot use."""
 
     def start(self, *flags, listen="127.0.0.1:0"):
-        return run(SERVER, "--listen", listen, *flags)
+        return run(SERVER, "--listen", listen, "--store", "memory", *flags)
 
     def assert_does_not_start(self, words, *flags, code=1, **arguments):
         found, output, error = self.start(*flags, **arguments)

@@ -48,7 +48,8 @@ def running_server(context, *flags):
     with tempfile.TemporaryDirectory() as scratch:
         port = pathlib.Path(scratch) / "port"
         command = [context.build / "server/attention-server",
-                   "--listen", "127.0.0.1:0", "--port-file", port, *flags]
+                   "--listen", "127.0.0.1:0", "--port-file", port,
+                   "--store", "memory", *flags]
         with started(command, env=clean_environment(),
                      stdout=subprocess.DEVNULL,
                      stderr=subprocess.DEVNULL) as process:
