@@ -344,7 +344,8 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(limits.max_stream_in_flight(), 1008);
   EXPECT_EQ(limits.max_weight_set_bytes(), 1009);
   EXPECT_EQ(limits.max_upload_idle().seconds(), 1010);
-  EXPECT_THAT(info.features(), ElementsAre("stream-attention", "upload-weights"));
+  EXPECT_THAT(info.features(),
+              ElementsAre("stream-attention", "upload-weights"));
 }
 
 // The request id in the trailers of a call that sent `id`, if not empty.
