@@ -120,35 +120,6 @@ class TestStream {
   std::unique_ptr<Call> call_;
 };
 
-// The messages of an upload of `request`, whose tensors carry data, in chunks
-// of `chunk_bytes`; `sha256` is the last.
-std::vector<v1::UploadWeightsRequest> UploadOf(
-    const v1::SetWeightsRequest& request, const std::string& sha256,
-    int64_t chunk_bytes = int64_t{1} << 20);
-
-// One UploadWeights. For one thread.
-class TestUpload {
- public:
-  explicit TestUpload(const std::shared_ptr<grpc::Channel>& channel,
-                      std::chrono::system_clock::time_point deadline =
-                          std::chrono::system_clock::time_point::max());
-  // Cancels and waits if need be.
-  ~TestUpload();
-
-  // False if the call has ended.
-  bool Send(const v1::UploadWeightsRequest& message);
-  void Cancel();
-  // Nothing more is sent; waits for the answer.
-  grpc::Status Finish();
-  // Waits for an answer that does not need the end of what is sent.
-  grpc::Status Wait();
-  const v1::UploadWeightsResponse& reply() const;
-
- private:
-  struct Call;
-  std::unique_ptr<Call> call_;
-};
-
 // Whether grpc.health.v1 says SERVING of `service`, "" for the server.
 bool IsServing(const std::shared_ptr<grpc::Channel>& channel,
                const std::string& service);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/service_fixture.h"
+#include "tests/test_upload.h"
 
 namespace attention {
 namespace {

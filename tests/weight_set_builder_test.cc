@@ -143,8 +143,10 @@ TEST(WeightSetBuilder, RefusedPieceChangesNothing) {
   ASSERT_TRUE(
       builder->Take("query.weight", 0, contents.query.weight.data.substr(0, 8))
           .ok());
-  EXPECT_EQ(ErrorField(builder->Take("query.weight", 0, "12345678")),
-            "chunk.offset");
+  for (const int64_t offset : {0, 4, 16}) {
+    EXPECT_EQ(ErrorField(builder->Take("query.weight", offset, "12345678")),
+              "chunk.offset");
+  }
   EXPECT_EQ(ErrorField(builder->Take("query.weight", 8, "\xff\xff\xff\x7f")),
             "weights.query.weight.data");
   EXPECT_EQ(builder->taken_bytes(), 8);

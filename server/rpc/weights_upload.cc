@@ -125,7 +125,7 @@ class WeightsUpload final
     call_->Guard([&] {
       backend_.writer.Submit({{1,
                                [last](int64_t, core::Workspace&) {
-                                 last->GiveBack();
+                                 last->builder_.reset();
                                  return absl::OkStatus();
                                }}},
                              /*cancellation=*/nullptr,
@@ -299,12 +299,6 @@ class WeightsUpload final
           upload->call_->Guard(
               [&] { upload->call_->Finish(FromPool(status)); });
         });
-  }
-
-  // First the memory, then the budget it was taken out of.
-  void GiveBack() {
-    builder_.reset();
-    held_.ticket->Release();
   }
 
   absl::Status Append() {
