@@ -159,7 +159,7 @@ absl::Status WriteTensors(const std::string& path, FileFormat format,
 
 // Of tensors that are written as such; none if the answer is for people or is
 // wanted whole.
-std::optional<FileFormat> OutputFormat(const ComputeFlags& flags) {
+std::optional<FileFormat> FormatToWrite(const ComputeFlags& flags) {
   if (flags.json || flags.format) return flags.format;
   if (flags.out.empty() && flags.save.empty()) return std::nullopt;
   return files::FormatOfEnding(flags.out).value_or(FileFormat::kJson);
@@ -192,7 +192,7 @@ absl::Status Stream(const ComputeFlags& flags, const Connection& connection) {
 absl::StatusOr<v1::ComputeAttentionResponse> ComputeAndDraw(
     v1::ComputeAttentionRequest request, const PictureFlags& flags,
     const Connection& connection) {
-  const absl::StatusOr<PictureFormat> format = FormatOf(flags);
+  const absl::StatusOr<OutputFormat> format = FormatOf(flags);
   if (!format.ok()) return format.status();
   const bool was_asked_for = request.has_attention_matrix();
   RequestMatrix(/*mean=*/false, request);
@@ -213,7 +213,7 @@ absl::Status Compute(const ComputeFlags& flags, const Connection& connection) {
   if (!flags.stream.empty()) return Stream(flags, connection);
   const auto request = BuildRequest(flags.request);
   if (!request.ok()) return request.status();
-  const std::optional<FileFormat> format = OutputFormat(flags);
+  const std::optional<FileFormat> format = FormatToWrite(flags);
   std::vector<std::string> names;
   if (format) {
     auto to_write = NamesToWrite(flags, *format, *request);

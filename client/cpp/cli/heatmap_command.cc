@@ -72,7 +72,7 @@ absl::StatusOr<MatrixToShow> ComputeMatrix(const RequestFlags& flags,
 }
 
 absl::Status Heatmap(const HeatmapFlags& flags, const Connection& connection) {
-  const absl::StatusOr<PictureFormat> format = FormatOf(flags.picture);
+  const absl::StatusOr<OutputFormat> format = FormatOf(flags.picture);
   if (!format.ok()) return format.status();
   const absl::StatusOr<MatrixToShow> shown =
       !flags.matrix.empty()     ? ReadMatrix(flags.matrix)

@@ -224,9 +224,9 @@ void AddPictureFlags(CLI::App& command, PictureFlags& flags) {
       ->group(kGroup);
   AddWordOption(
       command, "--format", flags.format, "absent: by the ending of --out",
-      std::map<std::string, PictureFormat>{{"png", PictureFormat::kPng},
-                                           {"svg", PictureFormat::kSvg},
-                                           {"text", PictureFormat::kText}})
+      std::map<std::string, OutputFormat>{{"png", OutputFormat::kPng},
+                                          {"svg", OutputFormat::kSvg},
+                                          {"text", OutputFormat::kText}})
       ->group(kGroup);
   command
       .add_option("--width", flags.width,
@@ -293,17 +293,16 @@ absl::StatusOr<AttentionPicture> MakePicture(const MatrixToShow& shown,
 
 absl::Status WritePicture(const AttentionPicture& picture,
                           const PictureFlags& flags) {
-  const absl::StatusOr<PictureFormat> format = FormatOf(flags);
+  const absl::StatusOr<OutputFormat> format = FormatOf(flags);
   if (!format.ok()) return format.status();
   const std::string path = flags.out.empty() ? "-" : flags.out;
-  if (*format == PictureFormat::kText) {
+  if (*format == OutputFormat::kText) {
     return WriteFile(path, PictureText(picture, flags));
   }
-  const absl::StatusOr<std::string> file =
-      DrawPicture(picture,
-                  *format == PictureFormat::kPng ? PictureFormat::kPng
-                                                 : PictureFormat::kSvg,
-                  flags.width);
+  const absl::StatusOr<std::string> file = DrawPicture(
+      picture,
+      *format == OutputFormat::kPng ? PictureFormat::kPng : PictureFormat::kSvg,
+      flags.width);
   if (absl::IsInvalidArgument(file.status())) {
     return UsageError(absl::StrCat("--width: ", file.status().message(),
                                    "; or show fewer with --head or --item"));
@@ -312,12 +311,12 @@ absl::Status WritePicture(const AttentionPicture& picture,
   return WriteFile(path, *file);
 }
 
-absl::StatusOr<PictureFormat> FormatOf(const PictureFlags& flags) {
+absl::StatusOr<OutputFormat> FormatOf(const PictureFlags& flags) {
   const std::string lower = absl::AsciiStrToLower(flags.out);
   const bool is_terminal =
       IsStandardOutput(flags.out) && isatty(STDOUT_FILENO) == 1;
   if (flags.format.has_value()) {
-    if (*flags.format == PictureFormat::kPng && is_terminal) {
+    if (*flags.format == OutputFormat::kPng && is_terminal) {
       return UsageError(
           "--format png: the standard output is a terminal, which shows text; "
           "name a file with --out");
@@ -325,10 +324,10 @@ absl::StatusOr<PictureFormat> FormatOf(const PictureFlags& flags) {
     return *flags.format;
   }
   if (IsStandardOutput(flags.out) || absl::EndsWith(lower, ".txt")) {
-    return PictureFormat::kText;
+    return OutputFormat::kText;
   }
-  if (absl::EndsWith(lower, ".png")) return PictureFormat::kPng;
-  if (absl::EndsWith(lower, ".svg")) return PictureFormat::kSvg;
+  if (absl::EndsWith(lower, ".png")) return OutputFormat::kPng;
+  if (absl::EndsWith(lower, ".svg")) return OutputFormat::kSvg;
   return UsageError(absl::StrCat(
       flags.out,
       ": the ending tells no format of pictures; name it .png, .svg or .txt, "

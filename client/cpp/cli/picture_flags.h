@@ -16,7 +16,7 @@
 
 namespace attention::client {
 
-enum class PictureFormat { kPng, kSvg, kText };
+enum class OutputFormat { kPng, kSvg, kText };
 enum class ColorScale { kShared, kOwn };
 
 // Of `compute --heatmap` as well.
@@ -33,7 +33,7 @@ struct PictureFlags {
   ColorScale color_scale = ColorScale::kShared;
   std::optional<double> color_max;
   std::string out;  // file; empty: the standard output
-  std::optional<PictureFormat> format;
+  std::optional<OutputFormat> format;
   int64_t width = 0;  // pixels, or columns of text; 0: what suits
   std::optional<ColorMode> color;
 };
@@ -63,7 +63,7 @@ absl::Status WritePicture(const AttentionPicture& picture,
 
 // Of --format, --out and their endings; a usage error if they tell none. Costs
 // nothing, so a wrong name is refused before anything is computed.
-absl::StatusOr<PictureFormat> FormatOf(const PictureFlags& flags);
+absl::StatusOr<OutputFormat> FormatOf(const PictureFlags& flags);
 
 }  // namespace attention::client
 
