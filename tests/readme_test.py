@@ -30,6 +30,9 @@ STAND_INS = {
     "./run demo": "attention demo",
     "./run test": None,
     "./run build": None,
+    # The tests of the Python package install it and run this very file.
+    "python3 -m venv env && env/bin/pip install ./client/python": None,
+    "env/bin/python layer.py": None,
     'attention-server 2> "$HOME/attention/server.log" &': None,
     "kill %1": None,
 }

@@ -53,6 +53,16 @@ def test_the_example_of_the_readme_runs(address, capsys):
     assert capsys.readouterr().out == "(6, 2) (1, 6, 6) 1\n"
 
 
+def test_the_example_of_the_projects_readme_prints_what_it_says(address, capsys):
+    text = (ROOT / "README.md").read_text()
+    [(example, printed)] = re.findall(
+        r"as `layer\.py`:\n\n```python\n(.*?)```\n\n"
+        r"```console\n\$ env/bin/python layer\.py\n(.*?)```", text, re.DOTALL)
+    assert "127.0.0.1:50051" in example
+    exec(example.replace("127.0.0.1:50051", address), {})
+    assert capsys.readouterr().out == printed
+
+
 def test_a_number_that_differs_is_an_exit_of_1(address, monkeypatch, capsys):
     example = next(examples())
     expected = example.expectations[0]
