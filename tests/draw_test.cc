@@ -29,7 +29,7 @@ struct Page {
   std::vector<uint8_t> bytes;
 
   Rgb At(int64_t x, int64_t y) const {
-    const size_t index = static_cast<size_t>((y * width + x) * 3);
+    const auto index = static_cast<size_t>((y * width + x) * 3);
     return {bytes.at(index), bytes.at(index + 1), bytes.at(index + 2)};
   }
 };

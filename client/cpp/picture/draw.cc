@@ -97,7 +97,7 @@ class Drawing {
     constexpr double kAround = 6;
     std::vector<std::string> texts;
     double longest = 0;
-    if (grid.cell_height < 2 * kNoteSize) return;
+    if (grid.cell_height < int64_t{2} * kNoteSize) return;
     for (const double element : elements) {
       texts.push_back(std::isnan(element) ? "" : TwoDigits(element));
       longest = std::max(longest, font_.Width(texts.back(), kNoteSize));
@@ -192,15 +192,15 @@ class Drawing {
           {kNoteSize, kSoftInk, Anchor::kMiddle},
           absl::StrFormat("max %.4g", RangeOf(picture_.panels).highest));
     }
-    for (size_t i = 0; i < layout_.ticks.size(); ++i) {
+    for (const Tick& tick : layout_.ticks) {
       const double y =
-          static_cast<double>(bar.y) + (1 - range.Level(layout_.ticks[i])) *
-                                           static_cast<double>(bar.height - 1);
+          static_cast<double>(bar.y) +
+          (1 - range.Level(tick.value)) * static_cast<double>(bar.height - 1);
       canvas_.FillArea({bar.x + bar.width + 1, std::llround(y), kTickLength, 1},
                        kLine);
       canvas_.DrawText(static_cast<double>(bar.x + bar.width + 8),
                        BaselineAt(y + 0.5, kNoteSize), {kNoteSize, kInk},
-                       layout_.tick_texts[i]);
+                       tick.text);
     }
   }
 

@@ -66,7 +66,8 @@ double Font::Width(absl::string_view text, int size) const {
   FT_Set_Transform(face_->face, nullptr, nullptr);
   double width = 0;
   while (!text.empty()) {
-    const FT_GlyphSlot glyph = face_->Load(TakeCharacter(text), kLoadFlags);
+    const FT_GlyphSlotRec_* const glyph =
+        face_->Load(TakeCharacter(text), kLoadFlags);
     if (glyph != nullptr) width += FromFixed16(glyph->linearHoriAdvance);
   }
   return width;
@@ -95,7 +96,7 @@ void Font::Draw(
     // The place on the canvas, in FreeType's coordinates: y up.
     FT_Vector place = {ToFixed6(x), ToFixed6(-y)};
     FT_Set_Transform(face_->face, &rotation, &place);
-    const FT_GlyphSlot glyph =
+    const FT_GlyphSlotRec_* const glyph =
         face_->Load(TakeCharacter(text), kLoadFlags | FT_LOAD_RENDER);
     if (glyph == nullptr) continue;
     const FT_Bitmap& bitmap = glyph->bitmap;

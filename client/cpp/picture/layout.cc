@@ -60,11 +60,11 @@ Frame FrameOf(const AttentionPicture& picture, const Layout& layout,
   frame.columns =
       PanelColumns(panels, static_cast<int64_t>(picture.query_labels.size()),
                    static_cast<int64_t>(picture.key_labels.size()));
-  frame.rows = DivideUp(panels, frame.columns);
+  frame.rows = std::max<int64_t>(DivideUp(panels, frame.columns), 1);
   frame.left = LeftOf(LongestLabel(picture.query_labels, font));
   double longest_tick = 0;
-  for (const std::string& text : layout.tick_texts) {
-    longest_tick = std::max(longest_tick, font.Width(text, kNoteSize));
+  for (const Tick& tick : layout.ticks) {
+    longest_tick = std::max(longest_tick, font.Width(tick.text, kNoteSize));
   }
   frame.right = kBarGap + kBarWidth + kTick + Up(longest_tick) + kPageMargin;
   const bool has_panel_titles =
@@ -242,11 +242,14 @@ absl::StatusOr<Layout> LayOut(const AttentionPicture& picture, int64_t width,
                               const Font& font) {
   Layout layout;
   if (picture.is_scale_shared) {
-    layout.ticks = RoundTicks(SharedRange(picture), /*intervals=*/5);
-    layout.tick_texts = TickTexts(layout.ticks);
+    const std::vector<double> values =
+        RoundTicks(SharedRange(picture), /*intervals=*/5);
+    const std::vector<std::string> texts = TickTexts(values);
+    for (size_t i = 0; i < values.size(); ++i) {
+      layout.ticks.push_back({values[i], texts[i]});
+    }
   } else {
-    layout.ticks = {0, 1};
-    layout.tick_texts = {"lowest", "largest"};
+    layout.ticks = {{0, "lowest"}, {1, "largest"}};
   }
   Frame frame = FrameOf(picture, layout, font);
   absl::Status status = ChooseCells(picture, frame, width, layout);

@@ -38,6 +38,12 @@ struct AxisLabels {
   bool upwards = false;            // keys whose labels do not fit side by side
 };
 
+// A number beside the colour bar.
+struct Tick {
+  double value = 0;
+  std::string text;
+};
+
 struct Layout {
   int64_t width = 0;  // of the page
   int64_t height = 0;
@@ -53,8 +59,7 @@ struct Layout {
   std::string title;  // cut where it is too long
   Area all_matrices;
   Area color_bar;
-  std::vector<double> ticks;  // of the colour bar
-  std::vector<std::string> tick_texts;
+  std::vector<Tick> ticks;         // of the colour bar
   std::vector<std::string> notes;  // lines at the foot of the page
   bool has_excluded = false;       // one more line, which explains the pattern
 };
