@@ -89,6 +89,13 @@ class Flags {
   // Names of what the environment may set, without dashes.
   const std::vector<std::string>& names() const { return names_; }
 
+  // From here on a default that is a place in this user's home is told as one
+  // in anyone's, since help is read by others than who made it.
+  void DescribeForAnyone() {
+    app_.get_option("--store")->default_str(
+        "sqlite:~/.local/state/attention-service/weights.db");
+  }
+
  private:
   // Takes the last of several, so that a flag can follow its own environment
   // variable.
@@ -279,6 +286,7 @@ CommandLine Refuse(absl::string_view why) {
 
 // The man page, completion or JSON of the command line.
 std::string Generated(Flags& flags) {
+  flags.DescribeForAnyone();
   std::string text;
   for (const auto& [name, content] : command_line::Generate(
            command_line::ReadCommand(flags.app()),
@@ -320,6 +328,7 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   try {
     Parse(*std::move(arguments), flags);
   } catch (const CLI::CallForHelp&) {
+    flags.DescribeForAnyone();
     line.output = flags.app().help();
     return line;
   } catch (const CLI::CallForVersion& version) {

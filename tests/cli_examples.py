@@ -16,6 +16,7 @@ FILES = {
     "query.csv": "0.1,0.2\n0.3,0.4\n0.5,0.6\n",
     "key.csv": "0.6,0.5\n0.4,0.3\n0.2,0.1\n",
     "value.csv": "1,0\n0,1\n1,1\n",
+    "words.txt": "Your\njourney\nstarts\nwith\none\nstep\n",
     "requests.jsonl": '{"causal": true}\n{"softmax_scale": 1}\n',
 }
 
@@ -27,6 +28,12 @@ attention weights label layer production 1
 attention weights init scratch --distribution linear --layout out-in --seed 1 \
     --query-width 3 --head-dim 2
 attention weights get layer --out layer.json
+attention weights get layer --out layer.npz
+attention weights init full --distribution linear --layout out-in --seed 1 \
+    --query-width 12 --head-dim 1 --heads 12 --output-width 12 --input-bias \
+    --output-bias --idempotency-key examples
+attention weights export full bert.safetensors --preset bert --layer 0
+attention weights export full gpt2.safetensors --preset gpt2 --layer 3
 """
 
 

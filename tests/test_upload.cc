@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "attention/v1/attention.grpc.pb.h"
+
 namespace attention {
 
 std::vector<v1::UploadWeightsRequest> UploadOf(

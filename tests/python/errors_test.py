@@ -146,7 +146,10 @@ class ServerTest(service.ServiceTest):
         self.assertGreaterEqual(info.compute_threads, 1)
         for field in info.limits.DESCRIPTOR.fields:
             with self.subTest(limit=field.name):
-                self.assertGreater(getattr(info.limits, field.name), 0)
+                limit = getattr(info.limits, field.name)
+                if field.message_type is not None:  # a Duration
+                    limit = limit.ToNanoseconds()
+                self.assertGreater(limit, 0)
 
     def test_ps_shows_its_name(self):
         # Though it started itself anew; the kernel keeps 15 letters.

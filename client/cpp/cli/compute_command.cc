@@ -278,7 +278,6 @@ void AddComputeCommand(CLI::App& app, Action& action) {
                 "print the whole ComputeAttentionResponse as JSON")
       ->excludes(format)
       ->excludes(save)
-      ->excludes(stream)
       ->group(kGroup);
   CLI::Option* heatmap =
       command

@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/cli/array_file.h"
 #include "client/cpp/cli/cli_status.h"
 #include "client/cpp/cli/flags.h"
+#include "client/cpp/cli/json_text.h"
 #include "client/cpp/cli/progress_bar.h"
 
 namespace attention::client {
@@ -20,6 +22,7 @@ struct ExportFlags {
   LayerExport layer;
   std::optional<int64_t> layer_number;
   std::optional<FileFormat> format;
+  bool json = false;
   bool quiet = false;
 };
 
@@ -37,9 +40,18 @@ absl::Status Export(const ExportFlags& flags, const Connection& connection) {
   if (!number.ok()) return number.status();
   LayerExport layer = flags.layer;
   layer.layer = *number;
-  auto stored = FetchWeights(flags.selector, flags.quiet, connection);
+  if (flags.json && flags.file == "-") {
+    return UsageError(
+        "--json and the file - are both the standard output; name a file");
+  }
+  auto stored =
+      FetchWeights(flags.selector, flags.quiet || flags.json, connection);
   if (!stored.ok()) return stored.status();
-  return WriteLayer(flags.file, *format, layer, *std::move(stored));
+  const std::string summary = MessageToJson(stored->summary);
+  absl::Status written =
+      WriteLayer(flags.file, *format, layer, *std::move(stored));
+  if (!written.ok() || !flags.json) return written;
+  return WriteFile("-", summary);
 }
 
 }  // namespace
@@ -77,10 +89,6 @@ void AddExportCommand(CLI::App& weights, Action& action) {
   command.add_option("file", flags->file, "where to write it")
       ->type_name("FILE|-")
       ->required();
-  command.footer(R"(Examples:
-  attention weights export layer layer.safetensors
-  attention weights export layer:production layer.npz --quiet)");
-  AddQuietFlag(command, flags->quiet);
   AddWordOption(command, "--preset", flags->layer.form,
                 "whose names and layout the tensors get; absent: plain, "
                 "query.weight and so on, as they are",
@@ -97,6 +105,13 @@ void AddExportCommand(CLI::App& weights, Action& action) {
                 std::map<std::string, FileFormat>{
                     {"npz", FileFormat::kNpz},
                     {"safetensors", FileFormat::kSafetensors}});
+  command.add_flag("--json", flags->json,
+                   "print a WeightSetSummary of what was written as JSON");
+  AddQuietFlag(command, flags->quiet);
+  command.footer(R"(Examples:
+  attention weights export layer layer.safetensors
+  attention weights export full full.safetensors --preset gpt2 --layer 3
+  attention weights export layer:production layer.npz --json)");
 }
 
 }  // namespace attention::client

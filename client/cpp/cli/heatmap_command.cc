@@ -20,14 +20,17 @@ struct HeatmapFlags {
   std::string response;  // file of a whole response in JSON; or
   RequestFlags request;  // what to compute
   PictureFlags picture;
+  bool json = false;
 };
 
 constexpr char kExamples[] = R"(Examples:
-  attention heatmap --query tokens.csv --labels "Your journey starts with one step"
-  attention heatmap --query x.json --weight-set layer --causal --out heads.png
-  attention compute --query x.json --matrix biased --json |
-      attention heatmap --response - --labels @tokens.txt --out scores.svg
-  attention heatmap weights.csv --width 800 --out weights.png)";
+  attention heatmap --query tokens.csv \
+      --labels "Your journey starts with one step"
+  attention heatmap --query tokens.csv --weight-set layer --causal \
+      --out heads.png --json
+  attention compute --query tokens.csv --matrix biased --json | \
+      attention heatmap --response - --labels @words.txt --out scores.svg
+  attention heatmap query.csv --width 800 --out matrix.png)";
 
 absl::StatusOr<MatrixToShow> ReadMatrix(const std::string& path) {
   absl::StatusOr<v1::Tensor> matrix = ReadTensor(path, v1::DATA_TYPE_FLOAT64);
@@ -71,9 +74,26 @@ absl::StatusOr<MatrixToShow> ComputeMatrix(const RequestFlags& flags,
   return ShowAttention(*request, *response, connection);
 }
 
+std::string WordOf(OutputFormat format) {
+  switch (format) {
+    case OutputFormat::kPng:
+      return "png";
+    case OutputFormat::kSvg:
+      return "svg";
+    case OutputFormat::kText:
+      return "text";
+  }
+  return "";
+}
+
 absl::Status Heatmap(const HeatmapFlags& flags, const Connection& connection) {
   const absl::StatusOr<OutputFormat> format = FormatOf(flags.picture);
   if (!format.ok()) return format.status();
+  if (flags.json && (flags.picture.out.empty() || flags.picture.out == "-")) {
+    return UsageError(
+        "--json takes the standard output, and so would the picture; name a "
+        "file with --out");
+  }
   const absl::StatusOr<MatrixToShow> shown =
       !flags.matrix.empty()     ? ReadMatrix(flags.matrix)
       : !flags.response.empty() ? ReadResponse(flags.response)
@@ -82,7 +102,10 @@ absl::Status Heatmap(const HeatmapFlags& flags, const Connection& connection) {
   const absl::StatusOr<AttentionPicture> picture =
       MakePicture(*shown, flags.picture);
   if (!picture.ok()) return picture.status();
-  return WritePicture(*picture, flags.picture);
+  absl::Status written = WritePicture(*picture, flags.picture);
+  if (!written.ok() || !flags.json) return written;
+  return WriteFile("-", PrettyJson({{"out", flags.picture.out},
+                                    {"format", WordOf(*format)}}));
 }
 
 }  // namespace
@@ -112,6 +135,8 @@ void AddHeatmapCommand(CLI::App& app, Action& action) {
     response->excludes(option);
   }
   AddPictureFlags(command, flags->picture);
+  command.add_flag("--json", flags->json,
+                   "print where the picture went as JSON: out and format");
   command.footer(kExamples);
   command.callback([flags, &action] {
     action = [flags](const Connection& connection) {

@@ -117,11 +117,11 @@ void AddImport(CLI::App& weights, Action& action) {
   AddImportFlags(command, flags->flags);
   AddUploadFlags(command, flags->upload);
   command.footer(R"(Examples:
-  attention weights import bert0 model.safetensors --preset bert --layer 0 \
+  attention weights import first bert.safetensors --preset bert --layer 0 \
       --heads 12
-  attention weights import gpt3 gpt2.safetensors --preset gpt2 --layer 3 \
+  attention weights import fourth gpt2.safetensors --preset gpt2 --layer 3 \
       --heads 12 --label production
-  attention weights import layer layer.npz --layout in-out --heads 1 --json)");
+  attention weights import copy layer.npz --layout out-in --heads 1 --json)");
 }
 
 struct InitCommand {
