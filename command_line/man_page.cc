@@ -145,8 +145,8 @@ std::string ManPage(const Command& command, const Command& root,
                     const Manual& manual) {
   const std::string name = PageName(command);
   std::string page = absl::StrCat(
-      ".TH ", Escape(absl::AsciiStrToUpper(name)), " 1 \"\" \"", manual.version,
-      "\" \"attention-service\"\n.SH NAME\n", Escape(name), " \\- ",
+      ".TH ", Escape(absl::AsciiStrToUpper(name)), R"( 1 "" ")", manual.version,
+      R"(" "attention-service")", "\n.SH NAME\n", Escape(name), " \\- ",
       Escape(command.summary), "\n", Synopsis(command));
   if (!command.paragraphs.empty()) page += ".SH DESCRIPTION\n";
   page += absl::StrJoin(command.paragraphs, ".PP\n",

@@ -25,8 +25,8 @@ class Server {
   // Loads the store, starts threads and opens the port; logs what is damaged in
   // the store. Errors are OpenStore's and Catalog::Open's; ALREADY_EXISTS if
   // another process listens there; INVALID_ARGUMENT or UNAVAILABLE for an
-  // address that is none of this machine's; INVALID_ARGUMENT for a TLS file that
-  // cannot be used.
+  // address that is none of this machine's; INVALID_ARGUMENT for a TLS file
+  // that cannot be used.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const Config& config, const rpc::ServerFacts& facts);
 

@@ -285,6 +285,12 @@ TEST(NpyTest, WhatIsNoArrayOfNumbersIsRefusedWithACure) {
 }
 
 TEST(NpyTest, HeaderIsStrict) {
+  constexpr char kTwice[] =
+      "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, "
+      "'shape': (1,)}";
+  constexpr char kTooLong[] =
+      "{'descr': '<f4', 'fortran_order': False, "
+      "'shape': (99999999999999999999,)}";
   for (const char* dict :
        {"", "{}", "{'descr': '<f4'}", "['descr']",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} 1",
@@ -292,13 +298,9 @@ TEST(NpyTest, HeaderIsStrict) {
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1+0,)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': [1]}",
-        "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': "
-        "(1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': [1]}", kTwice,
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'more': 1}",
-        "{'descr': '<f4' 'fortran_order': False, 'shape': (1,)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': "
-        "(99999999999999999999,)}"}) {
+        "{'descr': '<f4' 'fortran_order': False, 'shape': (1,)}", kTooLong}) {
     const auto read = Read(Npy(dict, "1234"), FileFormat::kNpy);
     EXPECT_THAT(Message(read.status()), HasSubstr("its header")) << dict;
   }
@@ -314,7 +316,7 @@ std::string Safetensors(const std::string& header, const std::string& data) {
 TEST(SafetensorsTest, FaultOfTheHeaderIsNamed) {
   const auto entry = [](const std::string& dtype, const std::string& shape,
                         const std::string& place) {
-    return "{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
+    return R"({"dtype":")" + dtype + R"(","shape":)" + shape +
            ",\"data_offsets\":" + place + "}";
   };
   const struct {
@@ -340,8 +342,7 @@ TEST(SafetensorsTest, FaultOfTheHeaderIsNamed) {
       {"{\"x\":" + entry("F32", "[-2]", "[0,8]") + "}", "no list of integers"},
       {"{\"x\":" + entry("F32", "[2.0]", "[0,8]") + "}", "no list of integers"},
       {"{\"x\":1}", "needs dtype, shape and data_offsets"},
-      {"{\"__metadata__\":{\"a\":1},\"x\":" + entry("F32", "[2]", "[0,8]") +
-           "}",
+      {R"({"__metadata__":{"a":1},"x":)" + entry("F32", "[2]", "[0,8]") + "}",
        "__metadata__ has \"a\", which is not a string"},
       {"{\"x\":", "its header is not JSON"},
       {"[]", "is not a JSON object"},

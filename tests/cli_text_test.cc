@@ -125,6 +125,7 @@ TEST(CsvTest, RowsAndColumnsAreTheShape) {
   ASSERT_TRUE(array.ok()) << array.status();
   EXPECT_THAT(array->shape, ElementsAre(2, 3));
   std::vector<double> elements;
+  elements.reserve(6);
   for (int i = 0; i < 6; ++i) elements.push_back(ElementAt(*array, i));
   EXPECT_THAT(elements, ElementsAre(1, 2, 3, 4, -500, kInfinity));
 }

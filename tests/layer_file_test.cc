@@ -54,6 +54,7 @@ class Checkpoint {
   static std::string Bytes(const std::map<std::string, files::Array>& arrays,
                            const files::Metadata& metadata) {
     std::vector<files::NamedArray> named;
+    named.reserve(arrays.size());
     for (const auto& [name, array] : arrays) named.push_back({name, array});
     std::ostringstream out;
     files::WriteSafetensors(named, metadata, out);

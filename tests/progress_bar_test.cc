@@ -14,7 +14,6 @@ namespace attention::client {
 namespace {
 
 using std::chrono::milliseconds;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -112,7 +111,7 @@ TEST_F(ProgressBarTest, LineFitsItsTerminal) {
 }
 
 TEST_F(ProgressBarTest, FiguresAreThoseOfAPerson) {
-  EXPECT_THAT(LineAt(milliseconds(1000), 1000, 90 * 1000),
+  EXPECT_THAT(LineAt(milliseconds(1000), 1000, int64_t{90} * 1000),
               HasSubstr("  1% 1000 B of 87.9 KiB, 1000 B/s, 1 min 29 s left"));
 }
 

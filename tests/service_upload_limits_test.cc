@@ -16,7 +16,6 @@ namespace {
 
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
-using ::testing::SizeIs;
 using Code = grpc::StatusCode;
 using Messages = std::vector<v1::UploadWeightsRequest>;
 

@@ -78,7 +78,7 @@ std::vector<Fault> Faults() {
        "is -8; expected 8"},
       {"of another tensor",
        [&](auto& m) { chunk(m, 2).set_tensor("key.bias"); }, "chunk.tensor",
-       "is \"key.bias\" but 8 of 96 bytes of \"query.weight\""},
+       R"(is "key.bias" but 8 of 96 bytes of "query.weight")"},
       {"of an unknown tensor", [&](auto& m) { chunk(m, 1).set_tensor("x"); },
        "chunk.tensor", "is \"x\""},
       {"beyond the tensor",

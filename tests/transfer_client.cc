@@ -109,8 +109,9 @@ bool IsWhole(const v1::WeightSet& weights, int64_t width) {
       return false;
     }
     for (size_t at = 0; at < data.size(); at += sizeof(float)) {
-      const float number = numbers.Next();
-      if (std::memcmp(&data[at], &number, sizeof(number)) != 0) return false;
+      float number = 0;
+      std::memcpy(&number, &data[at], sizeof(number));
+      if (number != numbers.Next()) return false;
     }
   }
   return true;

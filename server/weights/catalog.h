@@ -72,7 +72,7 @@ class Catalog {
   // The same with a version that is made already and has no number yet; name,
   // idempotency key and annotations are its record's.
   absl::StatusOr<std::shared_ptr<const WeightSetVersion>> Append(
-      std::unique_ptr<WeightSetVersion> version, const AppendOptions& options);
+      std::unique_ptr<WeightSetVersion> made, const AppendOptions& options);
 
   // What Append would refuse as things stand, whatever the contents of
   // `record`, which are not looked at: to be known before they have come.

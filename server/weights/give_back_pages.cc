@@ -17,7 +17,7 @@ void GiveBack(std::string& data) {
   const uintptr_t end = (first + data.size()) / page * page;
   if (begin >= end) return;
   // A failure costs memory until the allocator uses it again, and nothing else.
-  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  madvise(data.data() + (begin - first), end - begin, MADV_DONTNEED);
 }
 
 void GiveBack(StoredProjection& projection) {

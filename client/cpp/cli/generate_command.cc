@@ -21,7 +21,7 @@ absl::Status GenerateFiles(const GenerateFlags& flags, const CLI::App& app) {
       absl::StrCat("attention ", app.version()), {"attention-server"}};
   for (const auto& [name, text] : command_line::Generate(
            command_line::ReadCommand(app), flags.artifact, manual)) {
-    const absl::Status status = WriteFile(
+    absl::Status status = WriteFile(
         flags.directory.empty() ? "-"
                                 : absl::StrCat(flags.directory, "/", name),
         text);

@@ -123,7 +123,8 @@ class TextPicture {
   }
 
   std::string Indent() const {
-    return std::string(fitting_.label_width + 1, ' ');
+    std::string blanks(fitting_.label_width + 1, ' ');
+    return blanks;
   }
 
   // Under the matrices, or further to the left if that is too wide.
@@ -217,7 +218,8 @@ class TextPicture {
 
   // A cell of one character, with a margin where it is wide.
   std::string Filled(char shade) const {
-    if (fitting_.cell < 3) return std::string(fitting_.cell, shade);
+    std::string cell(fitting_.cell, shade);
+    if (fitting_.cell < 3) return cell;
     if (fitting_.cell < kNumberCell) {
       return std::string(fitting_.cell - 1, shade) + " ";
     }

@@ -106,8 +106,9 @@ std::string What(const CLI::App& app, const CLI::ParseError& error) {
   std::string what = error.what();
   const std::vector<std::string> left = app.remaining(/*recurse=*/true);
   if (!absl::StrContains(what, "subcommand is required")) return what;
-  if (left.empty())
+  if (left.empty()) {
     return absl::StrCat(DeepestCommand(app), ": which command?");
+  }
   return absl::StrCat("\"", left.front(), "\" is no command of ",
                       DeepestCommand(app));
 }

@@ -31,7 +31,7 @@ std::string Bytes(double bytes) {
     bytes /= kStep;
     ++unit;
   }
-  return absl::StrFormat(unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+  return absl::StrFormat("%.*f %s", unit == 0 ? 0 : 1, bytes, units[unit]);
 }
 
 // "42 s", "3 min 05 s", "2 h 10 min".
@@ -41,8 +41,9 @@ std::string Duration(double seconds) {
   const auto whole = static_cast<int>(std::ceil(seconds));
   if (whole < 60) return absl::StrCat(whole, " s");
   const int minutes = whole / 60;
-  if (minutes < 60)
+  if (minutes < 60) {
     return absl::StrFormat("%d min %02d s", minutes, whole % 60);
+  }
   return absl::StrFormat("%d h %02d min", minutes / 60, minutes % 60);
 }
 

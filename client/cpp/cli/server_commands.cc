@@ -85,7 +85,7 @@ void AddHealthCommand(CLI::App& app, Action& action) {
   CLI::App& command =
       *app.add_subcommand("health", "Ask whether the server takes requests");
   const auto json = std::make_shared<bool>(false);
-  command.add_flag("--json", *json, "print {\"status\": \"SERVING\"}");
+  command.add_flag("--json", *json, R"(print {"status": "SERVING"})");
   command.footer(
       R"(Prints SERVING and ends with 0, or says what is wrong and ends with another
 exit code: 1 where the server answers that it is not serving, 3 where nothing

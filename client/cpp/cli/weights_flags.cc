@@ -152,8 +152,9 @@ absl::Status WeightSetFromFile(const SetFlags& flags, v1::WeightSet& weights) {
     layer.dtype = flags.dtype;
     absl::StatusOr<v1::WeightSet> imported =
         ImportFile(flags.file, layer, flags.input);
-    if (imported.ok()) weights = *std::move(imported);
-    return imported.status();
+    if (!imported.ok()) return imported.status();
+    weights = *std::move(imported);
+    return absl::OkStatus();
   }
   const absl::StatusOr<std::string> text = ReadFile(flags.file);
   if (!text.ok()) return text.status();

@@ -207,10 +207,9 @@ class Drawing {
   // From the foot of the page upwards.
   void DrawNotes() {
     int64_t baseline = layout_.height - kPageMargin;
-    for (auto note = layout_.notes.rbegin(); note != layout_.notes.rend();
-         ++note) {
+    for (size_t above = layout_.notes.size(); above > 0; --above) {
       canvas_.DrawText(kPageMargin, static_cast<double>(baseline),
-                       {kNoteSize, kSoftInk}, *note);
+                       {kNoteSize, kSoftInk}, layout_.notes[above - 1]);
       baseline -= kNoteLine;
     }
     if (!layout_.has_excluded) return;
