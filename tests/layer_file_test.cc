@@ -31,6 +31,12 @@ std::string Message(const absl::Status& status) {
 files::Array Counted(const std::vector<int64_t>& shape, double first,
                      files::ElementType type = files::ElementType::kFloat32) {
   files::Array array = {type, shape, {}};
+  if (type == files::ElementType::kInt64) {
+    for (int64_t i = 0; i < shape[0]; ++i) {
+      array.data.append(reinterpret_cast<const char*>(&i), sizeof(i));
+    }
+    return array;
+  }
   const int64_t bytes = *files::ByteCount(files::ElementSize(type), shape);
   for (int64_t i = 0; i < bytes / files::ElementSize(type); ++i) {
     files::AppendElement(first + static_cast<double>(i), type, array.data);
