@@ -104,7 +104,7 @@ TEST(TerminalPictureTest, FitsEveryTerminalInEveryMode) {
 
 TEST(TerminalPictureTest, ALoneMaximumIsSeenHoweverNarrowTheTerminal) {
   AttentionPicture picture = PictureOf(1, 512);
-  picture.panels[0].elements.assign(512 * 512, 0);
+  picture.panels[0].elements.assign(size_t{512} * 512, 0);
   picture.panels[0].elements[size_t{100} * 512 + 300] = 1;
   const std::string text = TerminalPicture(picture, ColorMode::kPlain, 80);
   EXPECT_THAT(text, HasSubstr("largest of"));

@@ -147,8 +147,8 @@ TEST(TickTest, StepsOfLabelsAreRound) {
 
 TEST(PrintableTest, ControlCharactersCannotSteerATerminal) {
   EXPECT_EQ(Printable("a\x1b[2Jb\n\x7f"), "a\u241b[2Jb\u240a\u2421");
-  EXPECT_EQ(Printable("\u009b1m\xe2\x80"
-                      "\xae\uffff"),
+  const std::string reversing = {'\xe2', '\x80', '\xae'};  // U+202E
+  EXPECT_EQ(Printable("\u009b1m" + reversing + "\uffff"),
             "\ufffd1m\ufffd\ufffd");
   EXPECT_EQ(Printable("\u0120the \u4e2d\U0001f600"),
             "\u0120the \u4e2d\U0001f600");
