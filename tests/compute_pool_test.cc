@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "server/core/available_cpus.h"
+#include "tests/scratch_folder.h"
 
 namespace attention::core {
 namespace {
@@ -316,20 +317,14 @@ TEST(Workspace, ImpossibleSizeThrowsBadAlloc) {
 // A cgroup file system in a folder of its own.
 class CgroupTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "cgroup-XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    mount_ = pattern;
-  }
-  void TearDown() override { std::filesystem::remove_all(mount_); }
-
   void Write(const std::string& path, const std::string& text) {
     const std::filesystem::path file = mount_ + "/" + path;
     std::filesystem::create_directories(file.parent_path());
     std::ofstream(file) << text;
   }
 
-  std::string mount_;
+  const ScratchFolder folder_;
+  const std::string mount_ = folder_.path();
 };
 
 TEST_F(CgroupTest, VersionTwoQuotaIsTheSmallestOnTheWayUp) {

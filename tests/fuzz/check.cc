@@ -85,9 +85,9 @@ void Check(const absl::StatusOr<Array>& array, FileFormat format) {
 }
 
 CheckCounts::~CheckCounts() {
-  std::fprintf(stderr, "accepted %lld, rejected %lld\n",
-               static_cast<long long>(accepted),   // NOLINT(google-runtime-int)
-               static_cast<long long>(rejected));  // NOLINT(google-runtime-int)
+  std::fprintf(stderr, "accepted %s, rejected %s\n",
+               std::to_string(accepted).c_str(),
+               std::to_string(rejected).c_str());
 }
 
 CheckCounts& Counts() {

@@ -2,8 +2,9 @@
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/target.h"
 
+namespace attention::files {
+
 int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
-  using namespace attention::files;  // NOLINT(google-build-using-namespace)
   const MemorySource source = InputSource(bytes, size);
   for (const ElementType type :
        {ElementType::kFloat32, ElementType::kFloat64, ElementType::kFloat16,
@@ -12,3 +13,5 @@ int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   }
   return 0;
 }
+
+}  // namespace attention::files

@@ -23,8 +23,8 @@ int main(int argc, char** argv) {
     const std::string bytes((std::istreambuf_iterator<char>(file)),
                             std::istreambuf_iterator<char>());
     std::cerr << entry.path().filename() << "\n";
-    LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()),
-                           bytes.size());
+    attention::files::LLVMFuzzerTestOneInput(
+        reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   }
   const attention::files::CheckCounts& counts = attention::files::Counts();
   if (counts.accepted > 0 && counts.rejected > 0) return 0;

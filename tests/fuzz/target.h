@@ -6,7 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 
+namespace attention::files {
+
 // Tries one input; returns 0.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size);
+
+}  // namespace attention::files
 
 #endif  // TESTS_FUZZ_TARGET_H_
