@@ -223,10 +223,13 @@ TEST(ServiceUploadLimits, UploadThatTricklesIsEnded) {
   const auto request = RequestOf(1000);
   TestUpload upload(server.server().InProcessChannel());
   // 3000 chunks of 16 bytes, one in a millisecond: never idle, never done.
+  bool goes_on = true;
   for (const auto& message : UploadOf(request, Sha256Of(request), 16)) {
-    if (!upload.Send(message)) break;
+    goes_on = upload.Send(message);
+    if (!goes_on) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+  EXPECT_FALSE(goes_on);  // or it was ended when nothing came any more
   const Refusal refusal(upload.Wait());
   EXPECT_EQ(refusal.code, Code::ABORTED) << refusal;
   EXPECT_EQ(refusal.reason, "STALLED");
