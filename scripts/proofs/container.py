@@ -154,17 +154,36 @@ def prove_running(engine, image, claims, prove_calls):
         engine.exec(container, "attention", "demo")[0], 0)
     prove_calls(address)
     prove_stop(engine, container, claims)
+    prove_data_stay(engine, image, claims)
     prove_tls(engine, image, claims)
 
 
+def prove_data_stay(engine, image, claims):
+    """What one container keeps in /data is served by the next."""
+    with tempfile.TemporaryDirectory(prefix="attention-data-") as folder:
+        pathlib.Path(folder).chmod(0o777)  # for the image's user
+        said = []
+        for command in (
+            ("init", "kept", "--distribution", "linear", "--layout", "out-in",
+             "--seed", "1", "--query-width", "3", "--head-dim", "2"),
+            ("get", "kept"),
+        ):
+            container, _ = engine.serve(
+                image, ["--insecure"], *HARDENED, f"--volume={folder}:/data")
+            wait_until_healthy(engine, image, container)
+            code, printed = engine.exec(container, "attention", "weights",
+                                        *command)
+            said.append(printed.splitlines()[0] if code == 0 else printed)
+            engine.call("stop", "--time", GRACE_SECONDS + 5, container)
+    claims.equal(
+        "container.data_stay", "weight sets that a second container with the "
+        f"same /data serves, by name and SHA-256 ({said[0][:30]}...)",
+        int(said[0] == said[1] and said[0].startswith("kept@1, sha256 ")), 1)
+
+
 def prove_healthy(engine, image, container, claims, how):
-    """Asks as the image's health check does, until it passes."""
-    command = engine.health_check(image)
     began = time.monotonic()
-    code = 1
-    while code != 0 and time.monotonic() < began + PATIENCE:
-        time.sleep(0.1)
-        code, said = engine.exec(container, *command)
+    code, said = wait_until_healthy(engine, image, container)
     seconds = time.monotonic() - began
     if code != 0:
         print(said, engine.logs(container), file=sys.stderr)
@@ -172,6 +191,16 @@ def prove_healthy(engine, image, container, claims, how):
         f"container.healthy.{how.replace(' ', '_')}",
         f"exit code of the image's own health check inside, over {how}, "
         f"{seconds:.1f} s after the start", code, 0)
+
+
+def wait_until_healthy(engine, image, container):
+    """Asks as the image's health check does, until it passes; what it said."""
+    until = time.monotonic() + PATIENCE
+    code, said = 1, ""
+    while code != 0 and time.monotonic() < until:
+        time.sleep(0.1)
+        code, said = engine.exec(container, *engine.health_check(image))
+    return code, said
 
 
 def prove_confined(engine, container, claims):
