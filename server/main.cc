@@ -14,6 +14,7 @@
 #include "server/config.h"
 #include "server/logging.h"
 #include "server/port_file.h"
+#include "server/scheduling.h"
 #include "server/server.h"
 #include "server/stop_signals.h"
 #include "server/version.h"
@@ -85,6 +86,7 @@ int Main(int argc, char** argv) {
   absl::StatusOr<BlasReport> blas = CheckBlas(argv);
   if (!blas.ok()) return Fail(blas.status());
   const StopSignals signals;
+  PreferThroughput();  // before there are other threads
   // A use of gRPC that does not end: when the last one does, gRPC 1.51 waits up
   // to 10 s for a poller of its own, though every call has been answered.
   grpc_init();

@@ -27,7 +27,8 @@ using ::testing::SizeIs;
 struct Answered {
   std::vector<grpc::Status> answers;
   std::shared_ptr<Call> call = std::make_shared<Call>(
-      Call::Facts{"Method", "the-id", [] { return std::string("peer"); }, 7},
+      Call::Facts{"Method", [] { return std::string("the-id"); },
+                  [] { return std::string("peer"); }, 7},
       std::make_shared<core::Cancellation>(), nullptr,
       [this](grpc::Status status) { answers.push_back(std::move(status)); });
 };

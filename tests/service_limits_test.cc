@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +17,7 @@
 namespace attention {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -348,29 +350,45 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
               ElementsAre("stream-attention", "upload-weights"));
 }
 
-// The request id in the trailers of a call that sent `id`, if not empty.
-std::string RequestIdFor(TestServer& server, const std::string& id) {
+// The request ids in the trailers of a call that sent `id`, if not empty, and
+// `request`.
+std::vector<std::string> RequestIds(
+    TestServer& server, const std::string& id,
+    const v1::ComputeAttentionRequest& request) {
   grpc::ClientContext context;
   if (!id.empty()) context.AddMetadata("x-request-id", id);
-  v1::GetServerInfoResponse info;
-  EXPECT_TRUE(server.client().Info(&info, &context).ok());
-  const auto& trailers = context.GetServerTrailingMetadata();
-  const auto found = trailers.find("x-request-id");
-  EXPECT_NE(found, trailers.end());
-  return {found->second.begin(), found->second.end()};
+  v1::ComputeAttentionResponse reply;
+  server.client().Compute(request, &reply, &context);
+  const auto [first, last] =
+      context.GetServerTrailingMetadata().equal_range("x-request-id");
+  std::vector<std::string> ids;
+  for (auto found = first; found != last; ++found) {
+    ids.emplace_back(found->second.begin(), found->second.end());
+  }
+  return ids;
 }
 
-TEST(ServiceLog, RequestIdIsTheClientsOrMade) {
+TEST(ServiceLog, RequestIdOfTheClientComesBackWithEveryAnswer) {
   TestServer server;
-  EXPECT_EQ(RequestIdFor(server, "trace-1.a_B"), "trace-1.a_B");
-  const std::string first = RequestIdFor(server, "");
-  const std::string second = RequestIdFor(server, "");
-  EXPECT_THAT(first, Not(IsEmpty()));
-  EXPECT_NE(first, second);
-  for (const std::string& bad :
-       {std::string(65, 'x'), std::string("a b"), std::string("a=b")}) {
-    EXPECT_NE(RequestIdFor(server, bad), bad);
+  for (const auto& request : {SmallRequest(), v1::ComputeAttentionRequest()}) {
+    EXPECT_THAT(RequestIds(server, "trace-1.a_B", request),
+                ElementsAre("trace-1.a_B"));
   }
+}
+
+TEST(ServiceLog, RefusalHasARequestIdOfItsOwnWhereTheClientSentNone) {
+  TestServer server;
+  EXPECT_THAT(RequestIds(server, "", SmallRequest()), IsEmpty());
+  std::set<std::string> made;
+  for (const std::string& sent :
+       {std::string(), std::string(), std::string(65, 'x'), std::string("a b"),
+        std::string("a=b")}) {
+    const auto ids = RequestIds(server, sent, {});
+    ASSERT_THAT(ids, SizeIs(1));
+    EXPECT_THAT(ids.front(), AllOf(Not(IsEmpty()), Not(sent)));
+    made.insert(ids.front());
+  }
+  EXPECT_THAT(made, SizeIs(5));
 }
 
 TEST(ServiceLog, EachRequestIsOneLine) {

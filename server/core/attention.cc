@@ -57,7 +57,8 @@ Computation AttentionSteps(const AttentionInputs<T>& inputs,
   const int64_t heads = tiled  ? problem->num_kv_heads
                         : mean ? 1
                                : problem->num_heads;
-  return {
+  Computation steps;
+  steps.push_back(
       {problem->batch * heads * tiles, [=](int64_t task, Workspace& workspace) {
          // The tiles of a head follow each other, so that its keys and values
          // stay in the cache. Under a causal mask the last rows take longest:
@@ -78,7 +79,8 @@ Computation AttentionSteps(const AttentionInputs<T>& inputs,
          }
          return WholeRowAttention(*problem, batch, head, first_row, rows,
                                   workspace);
-       }}};
+       }});
+  return steps;
 }
 
 template <typename T>

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include "server/core/attention.h"
 #include "server/core/key_range.h"
@@ -29,19 +28,22 @@ struct AttentionProblem {
         head_dim(in.query.shape[kColumn]),
         value_dim(in.value.shape[kColumn]),
         softmax_scale(static_cast<T>(opts.softmax_scale.value_or(
-            1 / std::sqrt(static_cast<double>(head_dim))))),
-        valid_kv_lengths(ValidKvLengths(opts, batch, kv_len)),
-        query_offsets(QueryOffsets(opts, query_len, valid_kv_lengths)) {}
+            1 / std::sqrt(static_cast<double>(head_dim))))) {}
+
+  // Keys of a batch item that may be read.
+  int64_t ValidKvLen(int64_t item) const {
+    return core::ValidKvLen(options, item, kv_len);
+  }
 
   // Where a query row stands among the keys of its batch item.
   int64_t Position(int64_t item, int64_t row) const {
-    return row + query_offsets[static_cast<size_t>(item)];
+    return row + QueryOffset(options, item, query_len, ValidKvLen(item));
   }
 
   // Keys that position lets any of `rows` rows see.
   KeyRange Visible(int64_t item, int64_t first_row, int64_t rows) const {
     return VisibleKeys(options, Position(item, first_row), rows,
-                       valid_kv_lengths[static_cast<size_t>(item)]);
+                       ValidKvLen(item));
   }
 
   const AttentionInputs<T> inputs;
@@ -56,8 +58,6 @@ struct AttentionProblem {
   const int64_t head_dim;
   const int64_t value_dim;
   const T softmax_scale;
-  const std::vector<int64_t> valid_kv_lengths;
-  const std::vector<int64_t> query_offsets;
 };
 
 }  // namespace attention::core

@@ -19,7 +19,10 @@ constexpr size_t kSmallestBlock = size_t{64} << 10;
 // its processor meanwhile: about what it takes to wake it. The next step of a
 // computation, or the next request of somebody who waits for each answer, comes
 // within that time. No more than half of the workers do so at once.
-constexpr std::chrono::microseconds kPatience(50);
+constexpr std::chrono::microseconds kPatience(100);
+
+// As many brief jobs as may wait for a worker that runs one.
+constexpr size_t kMostBriefWaiting = 8;
 
 size_t RoundUp(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -114,6 +117,7 @@ struct ComputePool::Job {
   Computation computation;
   std::shared_ptr<const Cancellation> cancellation;
   std::function<void(absl::Status)> done;
+  bool brief = false;
 
   size_t step = 0;
   int64_t next_task = 0;  // of step, the first not handed out
@@ -174,6 +178,21 @@ void ComputePool::Submit(Computation computation,
   job->computation = std::move(computation);
   job->cancellation = std::move(cancellation);
   job->done = std::move(done);
+  Submit(std::move(job));
+}
+
+void ComputePool::SubmitBrief(Task task,
+                              std::shared_ptr<const Cancellation> cancellation,
+                              std::function<void(absl::Status)> done) {
+  auto job = std::make_shared<Job>();
+  job->computation.push_back({1, std::move(task)});
+  job->cancellation = std::move(cancellation);
+  job->done = std::move(done);
+  job->brief = true;
+  Submit(std::move(job));
+}
+
+void ComputePool::Submit(std::shared_ptr<Job> job) {
   job->SkipEmptySteps();
   job->node.push_back(job);
   // More than one task is work for all. Each would wake the next one otherwise,
@@ -182,8 +201,10 @@ void ComputePool::Submit(Computation computation,
   {
     const auto lock = BriefLock(mutex_);
     Enqueue(*job);
-    // Those who look for work will find it.
-    if (!for_all && ready_.size() <= looking_) return;
+    // Those who look for work will find it, and soon those who run a brief job.
+    const size_t soon =
+        looking_ + (job->brief && brief_ > 0 ? kMostBriefWaiting : 0);
+    if (!for_all && ready_.size() <= soon) return;
   }
   if (for_all) {
     wake_.notify_all();
@@ -217,6 +238,8 @@ void ComputePool::Work() {
     std::shared_ptr<Job> job = ready_.front();
     job->node.splice(job->node.end(), ready_, ready_.begin());
     is_ready_.store(!ready_.empty(), std::memory_order_relaxed);
+    const bool brief = job->brief;
+    if (brief) ++brief_;
     if (!Advance(*job, lock, workspace)) continue;
 
     if (lock.owns_lock()) lock.unlock();
@@ -225,6 +248,7 @@ void ComputePool::Work() {
     job->done(std::move(job->status));
     job.reset();  // what `done` holds must not end under the lock
     lock = BriefLock(mutex_);
+    if (brief) --brief_;
   }
 }
 

@@ -54,9 +54,10 @@ class Workspace {
 // One step of a computation: tasks 0 .. tasks-1, which do not depend on each
 // other and may run in any order, on any worker, at once. A task must not
 // block.
+using Task = std::function<absl::Status(int64_t task, Workspace& workspace)>;
 struct Step {
   int64_t tasks = 0;
-  std::function<absl::Status(int64_t task, Workspace& workspace)> run;
+  Task run;
 };
 
 // Steps in order: a step starts when every task of the one before is done.
@@ -118,12 +119,19 @@ class ComputePool {
               std::shared_ptr<const Cancellation> cancellation,
               std::function<void(absl::Status)> done);
 
+  // Submit of one task that takes, with `done`, some tens of microseconds at
+  // most. No worker is woken for it while one is busy with such a task, which
+  // takes less time than waking another, unless many wait. Thread-safe.
+  void SubmitBrief(Task task, std::shared_ptr<const Cancellation> cancellation,
+                   std::function<void(absl::Status)> done);
+
   // Submits and waits. Never from a task.
   absl::Status Run(Computation computation,
                    std::shared_ptr<const Cancellation> cancellation = nullptr);
 
  private:
   struct Job;
+  void Submit(std::shared_ptr<Job> job);
   void Work();
   void WaitForWork(std::unique_lock<std::mutex>& lock);
   void LookForWork() const;
@@ -143,6 +151,7 @@ class ComputePool {
   std::atomic<bool> is_ready_{false};  // whether ready_ has any; a hint
   const size_t most_looking_;
   size_t looking_ = 0;  // workers that will see ready_ before they sleep
+  size_t brief_ = 0;    // workers that run a brief job
   bool stopping_ = false;
   std::vector<std::thread> workers_;
 };

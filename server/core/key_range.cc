@@ -4,24 +4,20 @@
 
 namespace attention::core {
 
-std::vector<int64_t> ValidKvLengths(const AttentionOptions& options,
-                                    int64_t batch, int64_t kv_len) {
-  if (!options.key_lengths.empty()) return options.key_lengths;
-  std::vector<int64_t> all(static_cast<size_t>(batch), kv_len);
-  return all;
+int64_t ValidKvLen(const AttentionOptions& options, int64_t item,
+                   int64_t kv_len) {
+  return options.key_lengths.empty()
+             ? kv_len
+             : options.key_lengths[static_cast<size_t>(item)];
 }
 
-std::vector<int64_t> QueryOffsets(
-    const AttentionOptions& options, int64_t query_len,
-    const std::vector<int64_t>& valid_kv_lengths) {
-  if (!options.query_offsets.empty()) return options.query_offsets;
-  std::vector<int64_t> offsets(valid_kv_lengths.size(), 0);
-  if (options.alignment == Alignment::kBottomRight) {
-    for (size_t item = 0; item < offsets.size(); ++item) {
-      offsets[item] = valid_kv_lengths[item] - query_len;
-    }
+int64_t QueryOffset(const AttentionOptions& options, int64_t item,
+                    int64_t query_len, int64_t valid_kv_len) {
+  if (!options.query_offsets.empty()) {
+    return options.query_offsets[static_cast<size_t>(item)];
   }
-  return offsets;
+  return options.alignment == Alignment::kBottomRight ? valid_kv_len - query_len
+                                                      : 0;
 }
 
 KeyRange VisibleKeys(const AttentionOptions& options, int64_t position,

@@ -3,7 +3,6 @@
 #define SERVER_CORE_KEY_RANGE_H_
 
 #include <cstdint>
-#include <vector>
 
 #include "server/core/attention.h"
 
@@ -17,16 +16,15 @@ struct KeyRange {
   int64_t size() const { return end - begin; }
 };
 
-// Keys of each batch item that may be read: key_lengths, or kv_len.
-std::vector<int64_t> ValidKvLengths(const AttentionOptions& options,
-                                    int64_t batch, int64_t kv_len);
+// Keys of a batch item that may be read: its key_lengths, or kv_len.
+int64_t ValidKvLen(const AttentionOptions& options, int64_t item,
+                   int64_t kv_len);
 
-// Where row 0 of each batch item stands: query_offsets, or what alignment says
+// Where row 0 of a batch item stands: its query_offsets, or what alignment says
 // (kUnspecified counts as kTopLeft: it is only accepted where that is the
 // same).
-std::vector<int64_t> QueryOffsets(const AttentionOptions& options,
-                                  int64_t query_len,
-                                  const std::vector<int64_t>& valid_kv_lengths);
+int64_t QueryOffset(const AttentionOptions& options, int64_t item,
+                    int64_t query_len, int64_t valid_kv_len);
 
 // Keys that causal and window let the row at `position` see, below
 // valid_kv_len.

@@ -177,8 +177,6 @@ Computation LayerSteps(const LayerWeights<T>& weights,
   }
   const Intermediates<T> between(shape, weights.output.has_value(),
                                  memory.get());
-  const std::vector<int64_t> kv_rows =
-      ValidKvLengths(options, shape.batch, shape.kv_len);
 
   AttentionInputs<T> projected = inputs;
   projected.query = between.query;
@@ -192,10 +190,10 @@ Computation LayerSteps(const LayerWeights<T>& weights,
   steps.push_back(
       Together({ProjectionStep<T>(inputs.query, weights.query, between.query,
                                   {}, "query projection"),
-                ProjectionStep<T>(inputs.key, weights.key, between.key, kv_rows,
-                                  "key projection"),
+                ProjectionStep<T>(inputs.key, weights.key, between.key,
+                                  options.key_lengths, "key projection"),
                 ProjectionStep<T>(inputs.value, weights.value, between.value,
-                                  kv_rows, "value projection")}));
+                                  options.key_lengths, "value projection")}));
   for (Step& step : AttentionSteps(projected, options, context)) {
     steps.push_back(std::move(step));
   }

@@ -61,10 +61,9 @@ class WholeRows {
   absl::Status ComputeStrip(int64_t batch, int64_t head, int64_t first_row,
                             int64_t rows, Workspace& workspace) const {
     const int64_t strip_rows = StripRows<T>();
-    const KeyRange keys =
-        keep_every_score_
-            ? KeyRange{0, problem_.valid_kv_lengths[static_cast<size_t>(batch)]}
-            : problem_.Visible(batch, first_row, rows);
+    const KeyRange keys = keep_every_score_
+                              ? KeyRange{0, problem_.ValidKvLen(batch)}
+                              : problem_.Visible(batch, first_row, rows);
     const int64_t columns = keys.size();
     const RowScratch scratch{
         workspace.Allocate<uint8_t>(columns),

@@ -139,7 +139,9 @@ class AttentionStream final
       message->id = request->stream_id();
       const auto call = std::make_shared<Call>(
           Call::Facts{"StreamAttention",
-                      absl::StrCat(call_->id(), "/", message->id),
+                      [this, id = message->id] {
+                        return absl::StrCat(call_->id(), "/", id);
+                      },
                       [this] { return call_->peer(); }, bytes},
           held_.cancellation, /*reply=*/nullptr,
           [stream = shared_from_this(), message](const grpc::Status& status) {

@@ -45,7 +45,9 @@ Call::Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,
       reply_(reply),
       answer_(std::move(answer)) {}
 
-Call::~Call() { Finish(absl::InternalError("the call was dropped")); }
+Call::~Call() {
+  if (!finished_) Finish(absl::InternalError("the call was dropped"));
+}
 
 void Call::set_timing(Clock::duration queue, Clock::duration compute) {
   queue_ = queue;
@@ -60,6 +62,7 @@ void Call::Finish(const absl::Status& status) {
       reply_bytes_ += static_cast<int64_t>(reply_->ByteSizeLong());
     }
     Log(status);
+    if (!status.ok() && facts_.tell_id) facts_.tell_id(facts_.id());
     answer = ToGrpcStatus(IsOurMistake(status) ? Concealed() : status);
   } catch (const std::bad_alloc&) {
     // Out of memory even for the text: the code alone still ends the call.
@@ -71,10 +74,11 @@ void Call::Finish(const absl::Status& status) {
 }
 
 absl::Status Call::Concealed() const {
+  const std::string id = facts_.id();
   return WithReason(
       absl::InternalError(absl::StrCat(
-          "internal error; the server's log has it under request ", facts_.id)),
-      "INTERNAL", {{"request_id", facts_.id}});
+          "internal error; the server's log has it under request ", id)),
+      "INTERNAL", {{"request_id", id}});
 }
 
 void Call::Guard(absl::FunctionRef<void()> body) {
@@ -101,7 +105,7 @@ void Call::Log(const absl::Status& status) const {
       level,
       "{} id={} code={} request_bytes={} reply_bytes={} queue_us={} "
       "compute_us={} total_us={} peer={}{}",
-      facts_.method, facts_.id, absl::StatusCodeToString(status.code()),
+      facts_.method, facts_.id(), absl::StatusCodeToString(status.code()),
       facts_.request_bytes + request_bytes_, reply_bytes_, Microseconds(queue_),
       Microseconds(compute_), Microseconds(Clock::now() - received_),
       facts_.peer(),

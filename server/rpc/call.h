@@ -28,12 +28,14 @@ class Call {
  public:
   using Clock = std::chrono::steady_clock;
 
+  // Text is made only where it is told; asked for until Finish.
   struct Facts {
     const char* method = "";
-    std::string id;
-    // Who called, asked for only if a line is written; until Finish.
-    std::function<std::string()> peer;
+    std::function<std::string()> id;
+    std::function<std::string()> peer;  // who called
     int64_t request_bytes = 0;
+    // Tells the client the id, before a refusal; may be empty.
+    std::function<void(const std::string& id)> tell_id = nullptr;
   };
 
   // `answer` hands the status to gRPC; after it the reply, if there is one,
@@ -45,8 +47,8 @@ class Call {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  const std::string& id() const { return facts_.id; }
   // Until Finish.
+  std::string id() const { return facts_.id(); }
   std::string peer() const { return facts_.peer(); }
   Clock::time_point received() const { return received_; }
   const std::shared_ptr<core::Cancellation>& cancellation() const {

@@ -65,16 +65,15 @@ class Computing : public std::enable_shared_from_this<Computing> {
   // On the pool: what is left to check, and the memory; a small computation
   // too.
   void Submit() {
-    backend_.compute.Submit(
-        {{1,
-          [self = shared_from_this()](int64_t, core::Workspace& workspace) {
-            absl::Status status = self->Check();
-            if (!status.ok()) return status;
-            if (self->cost_.multiply_adds <= kOneTaskMultiplyAdds) {
-              return self->Compute(workspace);
-            }
-            return self->Prepare();
-          }}},
+    backend_.compute.SubmitBrief(
+        [self = shared_from_this()](int64_t, core::Workspace& workspace) {
+          absl::Status status = self->Check();
+          if (!status.ok()) return status;
+          if (self->cost_.multiply_adds <= kOneTaskMultiplyAdds) {
+            return self->Compute(workspace);
+          }
+          return self->Prepare();
+        },
         call_->cancellation(),
         [self = shared_from_this()](const absl::Status& status) {
           self->call_->Guard([&] { self->OnPrepared(status); });

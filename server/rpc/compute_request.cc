@@ -298,8 +298,7 @@ v1::DataType ComputeRequest::compute_dtype() const {
                                           : v1::DATA_TYPE_FLOAT32;
 }
 
-std::vector<int64_t> ComputeRequest::WithBatch(
-    std::vector<int64_t> axes) const {
+Axes ComputeRequest::WithBatch(Axes axes) const {
   if (has_batch) axes.insert(axes.begin(), shape.batch);
   return axes;
 }

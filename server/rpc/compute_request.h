@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "attention/v1/attention.pb.h"
@@ -17,6 +18,9 @@
 #include "server/weights/weight_set.h"
 
 namespace attention::rpc {
+
+// The shape of a tensor.
+using Axes = absl::InlinedVector<int64_t, 4>;
 
 // Refers to the message and the data it was parsed from, which must outlive it.
 struct ComputeRequest {
@@ -49,7 +53,7 @@ struct ComputeRequest {
   v1::DataType compute_dtype() const;
   bool reply_as_values() const { return query.has_values(); }
   // The two outermost axes of what has one entry per head, or head and row.
-  std::vector<int64_t> WithBatch(std::vector<int64_t> axes) const;
+  Axes WithBatch(Axes axes) const;
 };
 
 // Checks every field against the contract and the others, by shapes alone: no

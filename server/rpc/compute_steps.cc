@@ -22,7 +22,7 @@ using core::Workspace;
 // Steps of an ordinary request, so that their array is made once.
 constexpr size_t kUsualSteps = 12;
 
-int64_t Product(const std::vector<int64_t>& shape) {
+int64_t Product(const Axes& shape) {
   int64_t product = 1;
   for (const int64_t axis : shape) product *= axis;
   return product;
@@ -34,8 +34,7 @@ template <typename T>
 class ReplyTensor {
  public:
   ReplyTensor(v1::Tensor& tensor, Buffer& bytes, BufferPool& buffers,
-              std::vector<int64_t> shape, v1::DataType dtype, bool as_values,
-              std::string field)
+              Axes shape, v1::DataType dtype, bool as_values, std::string field)
       : tensor_(tensor),
         shape_(std::move(shape)),
         dtype_(dtype),
@@ -69,7 +68,7 @@ class ReplyTensor {
 
  private:
   v1::Tensor& tensor_;
-  std::vector<int64_t> shape_;
+  Axes shape_;
   v1::DataType dtype_;
   bool as_values_;
   std::string field_;
@@ -160,10 +159,9 @@ class Steps {
         shape;
     T* const output =
         Add(*reply_.message.mutable_output(), reply_.data.output,
-            request_.WithBatch(
-                request_.heads_apart
-                    ? std::vector<int64_t>{heads, rows, value_dim}
-                    : std::vector<int64_t>{rows, request_.output_width}),
+            request_.WithBatch(request_.heads_apart
+                                   ? Axes{heads, rows, value_dim}
+                                   : Axes{rows, request_.output_width}),
             request_.dtype(), "output");
     if (projected_) {
       outputs_.output =
@@ -181,9 +179,8 @@ class Steps {
       outputs_.matrix =
           core::Dense(Add(*reply_.message.mutable_attention_matrix(),
                           reply_.data.attention_matrix,
-                          request_.WithBatch(
-                              mean ? std::vector<int64_t>{rows, kv_len}
-                                   : std::vector<int64_t>{heads, rows, kv_len}),
+                          request_.WithBatch(mean ? Axes{rows, kv_len}
+                                                  : Axes{heads, rows, kv_len}),
                           request_.compute_dtype(), "attention_matrix"),
                       {batch, mean ? 1 : heads, rows, kv_len});
     }
@@ -210,16 +207,18 @@ class Steps {
     }
   }
 
-  // Writes out what could not be computed in place.
-  Step EncodeStep() const {
+  // Adds the step that writes out what could not be computed in place, if there
+  // is anything.
+  void AddEncoding(Computation& steps) const {
     std::vector<const ReplyTensor<T>*> left;
-    for (const auto& tensor : tensors_) {
-      if (!tensor->in_place()) left.push_back(tensor.get());
+    for (const ReplyTensor<T>& tensor : tensors_) {
+      if (!tensor.in_place()) left.push_back(&tensor);
     }
-    return {static_cast<int64_t>(left.size()),
-            [left](int64_t task, Workspace&) {
-              return left[static_cast<size_t>(task)]->Encode();
-            }};
+    if (left.empty()) return;
+    const auto tasks = static_cast<int64_t>(left.size());
+    steps.push_back({tasks, [left = std::move(left)](int64_t task, Workspace&) {
+                       return left[static_cast<size_t>(task)]->Encode();
+                     }});
   }
 
   const core::AttentionInputs<T>& inputs() const { return inputs_; }
@@ -253,12 +252,11 @@ class Steps {
                                  {batch, split, len, shape.back() / split});
   }
 
-  T* Add(v1::Tensor& tensor, Buffer& bytes, std::vector<int64_t> shape,
-         v1::DataType dtype, std::string field) {
-    tensors_.push_back(std::make_unique<ReplyTensor<T>>(
-        tensor, bytes, buffers_, std::move(shape), dtype,
-        request_.reply_as_values(), std::move(field)));
-    return tensors_.back()->data();
+  T* Add(v1::Tensor& tensor, Buffer& bytes, Axes shape, v1::DataType dtype,
+         std::string field) {
+    tensors_.emplace_back(tensor, bytes, buffers_, std::move(shape), dtype,
+                          request_.reply_as_values(), std::move(field));
+    return tensors_.back().data();
   }
 
   const ComputeRequest& request_;
@@ -272,7 +270,7 @@ class Steps {
   Input<T> value_;
   Input<T> bias_;
   Input<uint8_t> mask_;
-  std::vector<std::unique_ptr<ReplyTensor<T>>> tensors_;
+  absl::InlinedVector<ReplyTensor<T>, 1> tensors_;  // complete before use
   int32_t no_indices_[1] = {};
   core::AttentionInputs<T> inputs_;
   core::AttentionOutputs<T> outputs_;
@@ -311,7 +309,7 @@ absl::StatusOr<Computation> ComputeSteps(
                 *layer, inputs, request.options, outputs,
                 std::shared_ptr<T>(owned, owned->MemoryFor(*layer)));
   for (Step& step : compute) steps.push_back(std::move(step));
-  steps.push_back(owned->EncodeStep());
+  owned->AddEncoding(steps);
   return steps;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <random>
 #include <string>
 
@@ -38,19 +39,41 @@ bool IsRequestId(absl::string_view text) {
   });
 }
 
-// The client's, or one that is unique in this process and, by its random half,
-// very likely among processes.
-std::string RequestId(const grpc::CallbackServerContext& context) {
+// The client's, if it sent one.
+std::optional<std::string> SentId(const grpc::CallbackServerContext& context) {
   const auto& metadata = context.client_metadata();
   const auto sent = metadata.find(kRequestIdKey);
-  if (sent != metadata.end()) {
-    const absl::string_view id(sent->second.data(), sent->second.size());
-    if (IsRequestId(id)) return std::string(id);
-  }
+  if (sent == metadata.end()) return std::nullopt;
+  const absl::string_view id(sent->second.data(), sent->second.size());
+  if (!IsRequestId(id)) return std::nullopt;
+  return std::string(id);
+}
+
+// Unique in this process and, by its random half, very likely among processes.
+std::string MadeId(uint64_t number) {
   static const uint32_t process = std::random_device()();
-  static std::atomic<uint64_t> count{0};
-  return absl::StrCat(absl::Hex(process, absl::kZeroPad8), "-",
-                      count.fetch_add(1, std::memory_order_relaxed));
+  return absl::StrCat(absl::Hex(process, absl::kZeroPad8), "-", number);
+}
+
+Call::Facts FactsOf(grpc::CallbackServerContext& context, const char* method,
+                    int64_t request_bytes) {
+  Call::Facts facts;
+  facts.method = method;
+  facts.peer = [&context] { return context.peer(); };
+  facts.request_bytes = request_bytes;
+  if (const std::optional<std::string> sent = SentId(context)) {
+    context.AddTrailingMetadata(kRequestIdKey, *sent);
+    facts.id = [id = *sent] { return id; };
+  } else {
+    static std::atomic<uint64_t> count{0};
+    facts.id = [number = count.fetch_add(1, std::memory_order_relaxed)] {
+      return MadeId(number);
+    };
+    facts.tell_id = [&context](const std::string& id) {
+      context.AddTrailingMetadata(kRequestIdKey, id);
+    };
+  }
+  return facts;
 }
 
 }  // namespace
@@ -59,13 +82,11 @@ Held Admit(grpc::CallbackServerContext& context, Admission& admission,
            const char* method, int64_t request_bytes,
            const google::protobuf::Message* reply,
            std::function<void(grpc::Status)> answer, Handler handler) {
-  Call::Facts facts{method, RequestId(context),
-                    [&context] { return context.peer(); }, request_bytes};
-  context.AddTrailingMetadata(kRequestIdKey, facts.id);
   Held held{std::make_shared<core::Cancellation>(context.deadline()),
             std::make_shared<Admission::Ticket>(admission)};
-  const auto call = std::make_shared<Call>(std::move(facts), held.cancellation,
-                                           reply, std::move(answer));
+  const auto call =
+      std::make_shared<Call>(FactsOf(context, method, request_bytes),
+                             held.cancellation, reply, std::move(answer));
   call->Guard([&] {
     absl::Status entered = admission.Enter(request_bytes, *held.ticket);
     if (!entered.ok()) return call->Finish(entered);
