@@ -174,25 +174,25 @@ void ComputePool::Join() {
 void ComputePool::Submit(Computation computation,
                          std::shared_ptr<const Cancellation> cancellation,
                          std::function<void(absl::Status)> done) {
-  auto job = std::make_shared<Job>();
+  const auto job = std::make_shared<Job>();
   job->computation = std::move(computation);
   job->cancellation = std::move(cancellation);
   job->done = std::move(done);
-  Submit(std::move(job));
+  Submit(job);
 }
 
 void ComputePool::SubmitBrief(Task task,
                               std::shared_ptr<const Cancellation> cancellation,
                               std::function<void(absl::Status)> done) {
-  auto job = std::make_shared<Job>();
+  const auto job = std::make_shared<Job>();
   job->computation.push_back({1, std::move(task)});
   job->cancellation = std::move(cancellation);
   job->done = std::move(done);
   job->brief = true;
-  Submit(std::move(job));
+  Submit(job);
 }
 
-void ComputePool::Submit(std::shared_ptr<Job> job) {
+void ComputePool::Submit(const std::shared_ptr<Job>& job) {
   job->SkipEmptySteps();
   job->node.push_back(job);
   // More than one task is work for all. Each would wake the next one otherwise,

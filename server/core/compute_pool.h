@@ -131,7 +131,7 @@ class ComputePool {
 
  private:
   struct Job;
-  void Submit(std::shared_ptr<Job> job);
+  void Submit(const std::shared_ptr<Job>& job);
   void Work();
   void WaitForWork(std::unique_lock<std::mutex>& lock);
   void LookForWork() const;
