@@ -114,6 +114,13 @@ Exchange EchoLike(const Exchange& tiny, size_t tiny_reply_bytes) {
   return {kEcho, Serialized(request), CheckEcho};
 }
 
+Exchange EchoOf(int64_t bytes) {
+  EchoRequest request;
+  request.set_bytes_of_reply(static_cast<uint32_t>(bytes));
+  request.mutable_data()->resize(static_cast<size_t>(bytes));
+  return {kEcho, Serialized(request), CheckEcho};
+}
+
 Exchange Large() {
   v1::ComputeAttentionRequest request;
   *request.mutable_query() = client::MakeTensor(

@@ -35,6 +35,9 @@ Exchange TinyOnStream();
 // `tiny_reply_bytes` is the size of ours.
 Exchange EchoLike(const Exchange& tiny, size_t tiny_reply_bytes);
 
+// An empty echo with `bytes` there and back.
+Exchange EchoOf(int64_t bytes);
+
 // 64 MiB of numbers there and back, with one key, so that next to nothing is
 // computed; and the same bytes copied by a handler that parses them.
 Exchange Large();

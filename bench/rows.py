@@ -121,6 +121,12 @@ def rpc_over_compute(n):
         lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
 
 
+def echo_over_compute(n):
+    return lambda bench: quotient(
+        bench, lambda: bench.rpc_time(f"layer_echo/{n}")[0],
+        lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
+
+
 def tiny_qps(in_flight):
     return lambda bench: quotient(
         bench, lambda: bench.rpc_time(f"tiny/{in_flight}")[1],
@@ -187,6 +193,8 @@ ROWS = {
     "max_error": max_error,
     "rpc_over_compute_512": rpc_over_compute(512),
     "rpc_over_compute_1024": rpc_over_compute(1024),
+    "echo_over_compute_512": echo_over_compute(512),
+    "echo_over_compute_1024": echo_over_compute(1024),
     "tiny_qps_64": tiny_qps(64),
     "tiny_qps_1": tiny_qps(1),
     "stream_over_unary": stream_over_unary,

@@ -101,6 +101,15 @@ void RegisterLoop(const std::string& name, const std::shared_ptr<Loop>& loop,
       ->Unit(benchmark::kMicrosecond);
 }
 
+// An empty echo of the bytes of a layer's tensors.
+void RegisterLayerEcho(const Targets& targets, int64_t n) {
+  auto echo = std::make_shared<RequestLoop>(
+      Connect(targets.echo),
+      EchoOf(n * kWidth * static_cast<int64_t>(sizeof(float))));
+  echo->Once();
+  RegisterLoop(absl::StrCat("layer_echo/", n), echo, 10, 1);
+}
+
 void RegisterTiny(const Targets& targets) {
   auto ours = std::make_shared<RequestLoop>(Connect(targets.attention), Tiny());
   // The reply's timing varies by a byte or two.
@@ -172,8 +181,10 @@ Answer Trials(Ending ending, const Targets& targets,
 int Run(const Targets& targets, int argc, char** argv) {
   const auto client = std::make_shared<const client::Client>(targets.attention);
   Value(client->SetWeights(LayerWeights()));
-  RegisterLayer(client, 512);
-  RegisterLayer(client, 1024);
+  for (const int64_t n : {512, 1024}) {
+    RegisterLayer(client, n);
+    RegisterLayerEcho(targets, n);
+  }
   RegisterTiny(targets);
   auto large = std::make_shared<LateLoop>(targets.attention, Large);
   auto copy = std::make_shared<LateLoop>(targets.echo, LargeCopy);

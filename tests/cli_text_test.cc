@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
@@ -53,6 +54,14 @@ class TemporaryFile {
  private:
   const std::string path_;
 };
+
+TEST(CliStatusTest, MemoryThatIsNotToBeHadIsAnErrorOfUsage) {
+  EXPECT_TRUE(WithinMemory([] { return absl::OkStatus(); }).ok());
+  const absl::Status status =
+      WithinMemory([]() -> absl::Status { throw std::bad_alloc(); });
+  EXPECT_EQ(ExitCodeOf(status), kExitUsage);
+  EXPECT_THAT(Message(status), HasSubstr("out of memory"));
+}
 
 TEST(JsonArrayTest, NestingIsTheShape) {
   const auto array = ArrayFromJson("[[[1, 2]], [[3, 4]], [[5, -6e-3]]]", "x");

@@ -185,8 +185,7 @@ TEST(LayerImportTest, WhatTheFormSaysCannotBeContradicted) {
   LayerImport import = ImportOf(LayerForm::kGpt2, 1, 2);
   import.layout = v1::LAYOUT_OUT_IN;
   EXPECT_THAT(Message(Checkpoint(Gpt2()).Import(import).status()),
-              HasSubstr("--layout is LAYOUT_OUT_IN, but this form is always "
-                        "LAYOUT_IN_OUT"));
+              HasSubstr("--layout is out-in, but this form is always in-out"));
   import = ImportOf(LayerForm::kGpt2, 1, 2);
   import.num_kv_heads = 1;
   EXPECT_THAT(Message(Checkpoint(Gpt2()).Import(import).status()),

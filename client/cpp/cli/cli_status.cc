@@ -1,6 +1,7 @@
 #include "client/cpp/cli/cli_status.h"
 
 #include <algorithm>
+#include <new>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
@@ -87,6 +88,16 @@ absl::Status UsageError(absl::string_view message) {
 
 absl::Status CheckError(absl::string_view message) {
   return Marked(kCheckPayload, message);
+}
+
+absl::Status WithinMemory(absl::FunctionRef<absl::Status()> body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return UsageError(
+        "out of memory: what was read does not fit into what this machine, or "
+        "a limit on this process, leaves");
+  }
 }
 
 ExitCode ExitCodeOf(const absl::Status& status) {

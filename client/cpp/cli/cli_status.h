@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
@@ -23,6 +24,10 @@ absl::Status UsageError(absl::string_view message);
 
 // A number or a state that is not what it should be; ends in kExitRefused.
 absl::Status CheckError(absl::string_view message);
+
+// What `body` returns. Memory that is not to be had, which a file may ask for,
+// is an error of usage.
+absl::Status WithinMemory(absl::FunctionRef<absl::Status()> body);
 
 ExitCode ExitCodeOf(const absl::Status& status);
 

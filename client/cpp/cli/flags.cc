@@ -21,6 +21,13 @@ const std::map<std::string, v1::Layout>& LayoutWords() {
   return *words;
 }
 
+std::string LayoutWord(v1::Layout layout) {
+  for (const auto& [word, known] : LayoutWords()) {
+    if (known == layout) return word;
+  }
+  return "";
+}
+
 void AddQuietFlag(CLI::App& command, bool& quiet) {
   command.add_flag("--quiet", quiet, "show no progress on a terminal");
 }

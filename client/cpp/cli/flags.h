@@ -17,6 +17,8 @@ const std::map<std::string, v1::DataType>& DataTypeWords();
 
 // in-out, out-in.
 const std::map<std::string, v1::Layout>& LayoutWords();
+// The word of a layout; empty if it has none.
+std::string LayoutWord(v1::Layout layout);
 
 // An option whose value is one of `words`; another is refused with a list of
 // them. Value is Enum or std::optional<Enum>. REQUIRES: `value` outlives

@@ -15,13 +15,6 @@ namespace {
 
 using files::Array;
 
-std::string LayoutWord(v1::Layout layout) {
-  for (const auto& [word, known] : LayoutWords()) {
-    if (known == layout) return word;
-  }
-  return "";
-}
-
 // Columns as rows. REQUIRES: rank 2.
 Array Transposed(const Array& array) {
   const auto element = static_cast<size_t>(files::ElementSize(array.type));

@@ -101,10 +101,9 @@ class LayerReader {
           import_.layout == layout_) {
         return absl::OkStatus();
       }
-      return UsageError(
-          absl::StrCat("--layout is ", v1::Layout_Name(import_.layout),
-                       ", but this form is always ", v1::Layout_Name(layout_),
-                       "; leave it out"));
+      return UsageError(absl::StrCat("--layout is ", LayoutWord(import_.layout),
+                                     ", but this form is always ",
+                                     LayoutWord(layout_), "; leave it out"));
     }
     layout_ = import_.layout;
     const auto stated = LayoutWords().find(Stated(kLayoutKey));

@@ -200,7 +200,7 @@ int Main(int argc, char** argv) {
     connection.timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(
         std::chrono::duration<double>(flags.deadline_seconds));
   }
-  absl::Status status = action(connection);
+  absl::Status status = WithinMemory([&] { return action(connection); });
   if (status.ok()) status = WriteStandardOutput("");
   return ExitWith(status, flags, json);
 }
