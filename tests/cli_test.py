@@ -94,7 +94,11 @@ class ExitCodeTest(CliTest):
             ([], "attention: which command?"),
             (["nonsense"], "\"nonsense\" is no command of attention"),
             (["weights", "nonsense"], "no command of attention weights"),
-            (["compute", "--nonsense"], "attention compute --help"),
+            (["compute", "--nonsense"],
+             "--nonsense is no flag of attention compute (see attention "
+             "compute --help)"),
+            (["heatmap", "--query", "tokens.csv", "--nonsense", "a,b"],
+             "--nonsense is no flag of attention heatmap"),
             (["weights", "init"], "attention weights init --help"),
             (["compute", "--query", "none.csv"], "none.csv: cannot be opened"),
             (["compute", "--query", "tokens.csv", "--dtype", "int"],

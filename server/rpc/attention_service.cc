@@ -193,10 +193,9 @@ class AttentionService final : public Base {
         *context, backend_.admission, "ComputeAttention",
         static_cast<int64_t>(bytes.Length()), /*reply=*/nullptr,
         [&](const std::shared_ptr<Call>& call) {
-          const auto received = std::make_shared<ReceivedRequest>();
+          const auto received =
+              std::make_shared<ReceivedRequest>(ReceivedRequest::Form::kUnary);
           received->Receive(bytes);
-          absl::Status parsed = received->Parse();
-          if (!parsed.ok()) return call->Finish(parsed);
           rpc::ComputeAttention(
               call, received, backend_, [call, reply](ComputeReply&& computed) {
                 *reply = Serialize(std::move(computed));

@@ -134,7 +134,8 @@ class AttentionStream final
     try {
       const auto message = std::make_shared<Message>(backend_.admission);
       message->bytes = bytes;
-      const auto request = std::make_shared<ReceivedRequest>();
+      const auto request = std::make_shared<ReceivedRequest>(
+          ReceivedRequest::Form::kStreamed);
       request->Receive(received_);
       message->id = request->stream_id();
       const auto call = std::make_shared<Call>(
@@ -160,11 +161,10 @@ class AttentionStream final
   void Compute(const std::shared_ptr<Call>& call,
                const std::shared_ptr<Message>& message,
                const std::shared_ptr<ReceivedRequest>& request, int64_t bytes) {
-    absl::Status status = backend_.admission.Enter(bytes, message->ticket);
+    const absl::Status status =
+        backend_.admission.Enter(bytes, message->ticket);
     if (!status.ok()) return call->Finish(status);
     call->set_ticket({message, &message->ticket});
-    status = request->ParseStreamed();
-    if (!status.ok()) return call->Finish(status);
     ComputeAttention(
         call, request, backend_, [call, message](ComputeReply&& reply) {
           message->answer = SerializeStreamed(message->id, std::move(reply));

@@ -40,6 +40,9 @@ google::protobuf::Duration ToDuration(Call::Clock::duration time) {
 // of a large one.
 constexpr int64_t kOneTaskMultiplyAdds = int64_t{1} << 18;
 
+// A longer message may take longer than that to parse alone.
+constexpr size_t kBriefBytes = size_t{64} << 10;
+
 // What one request needs from its bytes to those of its reply.
 class Computing : public std::enable_shared_from_this<Computing> {
  public:
@@ -53,33 +56,33 @@ class Computing : public std::enable_shared_from_this<Computing> {
   Computing(const Computing&) = delete;
   Computing& operator=(const Computing&) = delete;
 
+  // On the pool, since to parse may take long: all checks, and the memory; a
+  // small computation too.
   void Start() {
-    absl::StatusOr<Version> version =
-        Resolve(request_->message(), backend_.catalog);
-    if (!version.ok()) return call_->Finish(version.status());
-    version_ = *std::move(version);
-    Submit();
+    core::Task task = [self = shared_from_this()](int64_t,
+                                                  core::Workspace& workspace) {
+      absl::Status status = self->Check();
+      if (!status.ok()) return status;
+      if (self->cost_.multiply_adds <= kOneTaskMultiplyAdds) {
+        return self->Compute(workspace);
+      }
+      return self->Prepare();
+    };
+    auto done = [self = shared_from_this()](const absl::Status& status) {
+      self->call_->Guard([&] { self->OnPrepared(status); });
+    };
+    if (request_->size() <= kBriefBytes) {
+      backend_.compute.SubmitBrief(std::move(task), call_->cancellation(),
+                                   std::move(done));
+    } else {
+      core::Computation steps;
+      steps.push_back({1, std::move(task)});
+      backend_.compute.Submit(std::move(steps), call_->cancellation(),
+                              std::move(done));
+    }
   }
 
  private:
-  // On the pool: what is left to check, and the memory; a small computation
-  // too.
-  void Submit() {
-    backend_.compute.SubmitBrief(
-        [self = shared_from_this()](int64_t, core::Workspace& workspace) {
-          absl::Status status = self->Check();
-          if (!status.ok()) return status;
-          if (self->cost_.multiply_adds <= kOneTaskMultiplyAdds) {
-            return self->Compute(workspace);
-          }
-          return self->Prepare();
-        },
-        call_->cancellation(),
-        [self = shared_from_this()](const absl::Status& status) {
-          self->call_->Guard([&] { self->OnPrepared(status); });
-        });
-  }
-
   void OnPrepared(const absl::Status& status) {
     if (!status.ok() || computed_) return Answer(status);
     backend_.compute.Submit(
@@ -89,9 +92,15 @@ class Computing : public std::enable_shared_from_this<Computing> {
         });
   }
 
-  // Everything that can refuse without reading an element.
+  // Everything that can refuse without reading an element of `data`.
   absl::Status Check() {
     started_ = Call::Clock::now();
+    absl::Status received = request_->Parse();
+    if (!received.ok()) return received;
+    absl::StatusOr<Version> version =
+        Resolve(request_->message(), backend_.catalog);
+    if (!version.ok()) return version.status();
+    version_ = *std::move(version);
     request_->Allocate(backend_.buffers);
     absl::StatusOr<ComputeRequest> parsed = ParseComputeRequest(
         request_->message(), request_->data(), version_.get(), backend_.limits);

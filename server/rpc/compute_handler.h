@@ -12,10 +12,10 @@
 
 namespace attention::rpc {
 
-// Resolves the weight set of a request that has been parsed; then validates,
-// allocates, gathers and computes, on the pool or, if that takes no longer than
-// a hand-over to it, at once. Calls `send` with the reply, which lives until it
-// returns, or finishes the call with an error. `backend` outlives the call.
+// Parses a request that has been received, resolves its weight set, validates,
+// allocates, gathers and computes, all of it on the pool. Calls `send` with the
+// reply, which lives until it returns, or finishes the call with an error.
+// `backend` outlives the call.
 void ComputeAttention(const std::shared_ptr<Call>& call,
                       std::shared_ptr<ReceivedRequest> request,
                       const Backend& backend,

@@ -16,8 +16,9 @@ absl::Status Named(absl::Status status) {
 
 }  // namespace
 
-ReceivedRequest::ReceivedRequest()
-    : message_(
+ReceivedRequest::ReceivedRequest(Form form)
+    : form_(form),
+      message_(
           google::protobuf::Arena::CreateMessage<v1::StreamAttentionRequest>(
               &arena_)) {}
 
@@ -35,12 +36,17 @@ void ReceivedRequest::Receive(grpc::ByteBuffer& bytes) {
   }
 }
 
-absl::Status ReceivedRequest::Parse() {
-  return Named(SplitRequest(pieces_, *message_->mutable_request(), scattered_));
+size_t ReceivedRequest::size() const {
+  size_t size = 0;
+  for (const absl::string_view piece : pieces_) size += piece.size();
+  return size;
 }
 
-absl::Status ReceivedRequest::ParseStreamed() {
-  return Named(SplitStreamRequest(pieces_, *message_, scattered_));
+absl::Status ReceivedRequest::Parse() {
+  return Named(form_ == Form::kStreamed
+                   ? SplitStreamRequest(pieces_, *message_, scattered_)
+                   : SplitRequest(pieces_, *message_->mutable_request(),
+                                  scattered_));
 }
 
 uint64_t ReceivedRequest::stream_id() const { return StreamRequestId(pieces_); }

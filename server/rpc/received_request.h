@@ -5,6 +5,7 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -22,20 +23,28 @@ namespace attention::rpc {
 // in. One thread at a time.
 class ReceivedRequest {
  public:
-  ReceivedRequest();
+  // What the bytes are.
+  enum class Form {
+    kUnary,     // a ComputeAttentionRequest
+    kStreamed,  // a StreamAttentionRequest
+  };
+
+  explicit ReceivedRequest(Form form);
   ReceivedRequest(const ReceivedRequest&) = delete;
   ReceivedRequest& operator=(const ReceivedRequest&) = delete;
 
   // Takes the bytes out of `bytes`. Throws std::bad_alloc.
   void Receive(grpc::ByteBuffer& bytes);
 
+  // Bytes received. REQUIRES: Receive.
+  size_t size() const;
+
   // Reads everything but the tensors' data. INVALID_ARGUMENT if the bytes are
-  // not a ComputeAttentionRequest. REQUIRES: Receive.
+  // not of the form. Takes long where tensors are written as `values`.
+  // REQUIRES: Receive.
   absl::Status Parse();
-  // The same for a StreamAttentionRequest.
-  absl::Status ParseStreamed();
-  // The id of a StreamAttentionRequest, of a broken one as far as it can be
-  // read. REQUIRES: Receive.
+  // The id of a kStreamed, of a broken one as far as it can be read.
+  // REQUIRES: Receive.
   uint64_t stream_id() const;
 
   const v1::ComputeAttentionRequest& message() const {
@@ -56,6 +65,7 @@ class ReceivedRequest {
   void Gathered();
 
  private:
+  const Form form_;
   // The messages of a tiny request and its reply need no memory beyond this.
   alignas(8) char first_block_[2048];
   google::protobuf::Arena arena_{first_block_, sizeof(first_block_)};

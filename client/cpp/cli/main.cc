@@ -101,10 +101,16 @@ std::string DeepestCommand(const CLI::App& app) {
   return name;
 }
 
-// What is wrong. CLI11 misses a command without naming what is there instead.
+// What is wrong. CLI11 misses a command without naming what is there instead,
+// and takes the value of a flag that it does not know for something else first.
 std::string What(const CLI::App& app, const CLI::ParseError& error) {
   std::string what = error.what();
   const std::vector<std::string> left = app.remaining(/*recurse=*/true);
+  for (const std::string& word : left) {
+    if (absl::StartsWith(word, "--")) {
+      return absl::StrCat(word, " is no flag of ", DeepestCommand(app));
+    }
+  }
   if (!absl::StrContains(what, "subcommand is required")) return what;
   if (left.empty()) {
     return absl::StrCat(DeepestCommand(app), ": which command?");
