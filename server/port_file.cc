@@ -3,28 +3,35 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 
 namespace attention::server {
 
 PortFile::~PortFile() {
-  if (written_) std::remove(path_.c_str());
+  if (is_ours_) std::remove(path_.c_str());
 }
 
 absl::Status PortFile::Write(int port) {
   if (path_.empty()) return absl::OkStatus();
-  const std::string fresh = path_ + ".new";
+  std::error_code ignored;
+  const auto status = std::filesystem::symlink_status(path_, ignored);
+  const bool is_special = std::filesystem::exists(status) &&
+                          !std::filesystem::is_regular_file(status);
+  const std::string fresh = is_special ? path_ : path_ + ".new";
   std::ofstream file(fresh);
   file << port << "\n";
   file.close();
-  if (!file || std::rename(fresh.c_str(), path_.c_str()) != 0) {
-    return absl::UnavailableError(absl::StrCat(
-        "cannot write --port-file ", path_, ": ", std::strerror(errno)));
-  }
-  written_ = true;
-  return absl::OkStatus();
+  is_ours_ = !is_special && !file.fail() &&
+             std::rename(fresh.c_str(), path_.c_str()) == 0;
+  if (is_ours_ || (is_special && !file.fail())) return absl::OkStatus();
+  const int error = errno;
+  if (!is_special) std::remove(fresh.c_str());
+  return absl::UnavailableError(absl::StrCat("cannot write --port-file ", path_,
+                                             ": ", std::strerror(error)));
 }
 
 }  // namespace attention::server

@@ -9,7 +9,8 @@
 namespace attention::server {
 
 // A file with the port and a newline, for as long as this object lives. Nothing
-// if `path` is empty.
+// if `path` is empty. What is there already and no ordinary file, such as a
+// link, a pipe or /dev/stdout, is written to and stays.
 class PortFile {
  public:
   explicit PortFile(std::string path) : path_(std::move(path)) {}
@@ -17,12 +18,12 @@ class PortFile {
   PortFile(const PortFile&) = delete;
   PortFile& operator=(const PortFile&) = delete;
 
-  // Appears whole or not at all.
+  // An ordinary file appears whole or not at all.
   absl::Status Write(int port);
 
  private:
   const std::string path_;
-  bool written_ = false;
+  bool is_ours_ = false;
 };
 
 }  // namespace attention::server

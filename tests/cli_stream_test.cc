@@ -30,7 +30,12 @@ class CliStreamTest : public ::testing::Test {
   absl::Status Run(const std::string& lines, const RequestFlags& flags = {}) {
     std::istringstream in(lines);
     std::ostringstream out;
-    absl::Status status = ComputeStream(flags, "lines", in, out, {client_, {}});
+    absl::Status status = ComputeStream(flags, "lines", in,
+                                        [&](const std::string& answer) {
+                                          out << answer;
+                                          return absl::OkStatus();
+                                        },
+                                        {client_, {}});
     std::istringstream written(out.str());
     std::string line;
     while (std::getline(written, line)) {

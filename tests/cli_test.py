@@ -94,6 +94,19 @@ class ExitCodeTest(CliTest):
             ([], "attention: which command?"),
             (["nonsense"], "\"nonsense\" is no command of attention"),
             (["weights", "nonsense"], "no command of attention weights"),
+            (["compute", "--query", "tokens.csv", "--key-lengths", ""],
+             "--key-lengths: is empty"),
+            (["weights", "delete", "x", "--expected-version", ""],
+             "--expected-version: is empty"),
+            (["compute", "--query", "tokens.csv", "--dropout", "0.5", "--seed",
+              "-1"], "--seed: is -1; expected a number of at least 0"),
+            (["heatmap", "tokens.csv", "--color-max", "nan"],
+             "--color-max: is nan; expected a number above 0"),
+            (["health", "--target", "127.0.0.1:65537"],
+             "--target: has port 65537; expected 1 to 65535"),
+            (["health", "--target", ""], "--target: is empty"),
+            (["compute", "--stream", ".", "--query", "tokens.csv"],
+             ".: cannot be read"),
             (["compute", "--nonsense"],
              "--nonsense is no flag of attention compute (see attention "
              "compute --help)"),
@@ -199,6 +212,28 @@ class JsonTest(CliTest):
             answers[2]["error"]["violations"][0]["field"], "query")
         self.assertEqual(json.loads(done.stderr)["code"], "CHECK")
         self.assertEqual(done.returncode, 1)
+
+    def test_a_stream_that_fails_leaves_the_file_of_answers_as_it_was(self):
+        kept = pathlib.Path(self.folder) / "kept"
+        kept.write_text("kept")
+        self.fails(2, "compute", "--stream", "-", "--out", "kept",
+                   input="{bad\n")
+        self.assertEqual(kept.read_text(), "kept")
+
+    def test_a_stream_does_not_answer_into_its_requests(self):
+        requests = pathlib.Path(self.folder) / "requests"
+        requests.write_text(f"{REQUEST}\n")
+        self.assertIn("expected another file", self.fails(
+            2, "compute", "--stream", "requests", "--out", "requests"))
+        self.assertEqual(requests.read_text(), f"{REQUEST}\n")
+
+    def test_a_stream_whose_input_cannot_be_read_is_an_error(self):
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            self.assertIn("the standard input: cannot be read", self.fails(
+                2, "compute", "--stream", "-", stdin=folder))
+        finally:
+            os.close(folder)
 
     def test_bench_reports_in_one_document(self):
         done = self.run_cli("bench", "--duration", "0.1", "--warmup", "0",

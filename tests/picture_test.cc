@@ -101,6 +101,13 @@ TEST(RangeTest, OfPanelsIsTheOneThatHoldsAllOfThem) {
   EXPECT_EQ(RangeOf(panels).highest, -0.5);
 }
 
+TEST(RangeTest, LevelsOfARangeBeyondTheLargestDoubleAreBetweenZeroAndOne) {
+  const ValueRange range{-1e308, 1e308};
+  EXPECT_EQ(range.Level(-1e308), 0);
+  EXPECT_EQ(range.Level(0), 0.5);
+  EXPECT_EQ(range.Level(1e308), 1);
+}
+
 TEST(RangeTest, NothingButExcludedIsAtLevelZero) {
   const ValueRange range = RangeOf(std::vector<double>{kExcluded});
   EXPECT_EQ(range.highest, 0);

@@ -134,8 +134,8 @@ class AttentionStream final
     try {
       const auto message = std::make_shared<Message>(backend_.admission);
       message->bytes = bytes;
-      const auto request = std::make_shared<ReceivedRequest>(
-          ReceivedRequest::Form::kStreamed);
+      const auto request =
+          std::make_shared<ReceivedRequest>(ReceivedRequest::Form::kStreamed);
       request->Receive(received_);
       message->id = request->stream_id();
       const auto call = std::make_shared<Call>(

@@ -43,10 +43,10 @@ size_t ReceivedRequest::size() const {
 }
 
 absl::Status ReceivedRequest::Parse() {
-  return Named(form_ == Form::kStreamed
-                   ? SplitStreamRequest(pieces_, *message_, scattered_)
-                   : SplitRequest(pieces_, *message_->mutable_request(),
-                                  scattered_));
+  return Named(
+      form_ == Form::kStreamed
+          ? SplitStreamRequest(pieces_, *message_, scattered_)
+          : SplitRequest(pieces_, *message_->mutable_request(), scattered_));
 }
 
 uint64_t ReceivedRequest::stream_id() const { return StreamRequestId(pieces_); }

@@ -138,18 +138,18 @@ void AddBenchCommand(CLI::App& app, Action& action) {
       ->group(kGroup);
   command
       .add_option("--rate", flags->rate, "calls per second; absent: no bound")
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->group(kGroup);
   command.add_option("--duration", flags->seconds, "how long to measure")
       ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->capture_default_str()
       ->group(kGroup);
   command
       .add_option("--warmup", flags->warmup_seconds,
                   "how long to send before that")
       ->type_name("SECONDS")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeastZero())
       ->capture_default_str()
       ->group(kGroup);
   command

@@ -1,9 +1,14 @@
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -170,21 +175,36 @@ absl::Status Stream(const ComputeFlags& flags, const Connection& connection) {
   if (flags.stream != "-") {
     file.open(flags.stream);
     if (!file) {
-      return UsageError(absl::StrCat(flags.stream, ": cannot be read"));
+      return UsageError(absl::StrCat(
+          flags.stream, ": cannot be read: ", std::strerror(errno)));
+    }
+    std::error_code missing;
+    if (std::filesystem::equivalent(flags.stream, flags.out, missing)) {
+      return UsageError(absl::StrCat("--out ", flags.out,
+                                     " is what --stream reads; expected "
+                                     "another file"));
     }
   }
-  std::ofstream out;
-  if (!flags.out.empty() && flags.out != "-") {
-    out.open(flags.out, std::ios::trunc);
-    if (!out) return UsageError(absl::StrCat(flags.out, ": cannot be written"));
+  const bool to_file = !flags.out.empty() && flags.out != "-";
+  std::ofstream out_file;
+  std::ostream& out = to_file ? out_file : std::cout;
+  // What the file held stays until there is something in its place.
+  const auto write = [&](const std::string& line) {
+    if (to_file && !out_file.is_open()) {
+      out_file.open(flags.out, std::ios::trunc);
+    }
+    if (out << line << std::flush) return absl::OkStatus();
+    return UsageError(
+        absl::StrCat(to_file ? flags.out : "the standard output",
+                     ": cannot be written: ", std::strerror(errno)));
+  };
+  absl::Status status =
+      ComputeStream(flags.request, flags.stream,
+                    flags.stream == "-" ? std::cin : file, write, connection);
+  if (status.ok() && flags.stream == "-" && std::ferror(stdin) != 0) {
+    status = UsageError("the standard input: cannot be read");
   }
-  absl::Status status = ComputeStream(
-      flags.request, flags.stream, file.is_open() ? file : std::cin,
-      out.is_open() ? out : std::cout, connection);
-  if (out.is_open() && !out.flush()) {
-    return UsageError(absl::StrCat(flags.out, ": cannot be written"));
-  }
-  return status;
+  return status.ok() ? write("") : status;
 }
 
 // Computes `request` and draws its attention matrix, which is asked for if it

@@ -109,6 +109,7 @@ void AddSoftmaxFlags(CLI::App& command, SoftmaxFlags& flags) {
                       "probability of dropping an attention weight")
           ->group(kGroup);
   command.add_option("--seed", flags.seed, "of dropout; absent: 0")
+      ->check(AtLeastZero())
       ->needs(dropout)
       ->group(kGroup);
 }

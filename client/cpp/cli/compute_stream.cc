@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdint>
 #include <istream>
-#include <ostream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -40,18 +39,21 @@ std::string AnswerLine(const AttentionStream::Answer& answer) {
 
 }  // namespace
 
-absl::Status ComputeStream(const RequestFlags& flags, const std::string& source,
-                           std::istream& in, std::ostream& out,
-                           const Connection& connection) {
+absl::Status ComputeStream(
+    const RequestFlags& flags, const std::string& source, std::istream& in,
+    absl::FunctionRef<absl::Status(const std::string&)> write,
+    const Connection& connection) {
   int64_t refused = 0;
   int64_t answered = 0;
+  absl::Status written;
   std::atomic<bool> written_in_vain{false};
   const auto stream = connection.client.OpenStream(
       [&](const AttentionStream::Answer& answer) {
         ++answered;
         refused += answer.response.ok() ? 0 : 1;
         // Nobody reads on, or the disk is full: no more is asked.
-        if (!(out << AnswerLine(answer) << std::flush)) written_in_vain = true;
+        if (!written_in_vain) written = write(AnswerLine(answer));
+        if (!written.ok()) written_in_vain = true;
       },
       {}, connection.Options());
   absl::Status status;
@@ -68,10 +70,14 @@ absl::Status ComputeStream(const RequestFlags& flags, const std::string& source,
     // An error of Send is that of the stream, which Finish tells.
     if (status.ok() && !stream->Send(number, std::move(request)).ok()) break;
   }
+  // Such as that of a directory.
+  if (status.ok() && in.bad()) {
+    status = UsageError(absl::StrCat(source, ": cannot be read"));
+  }
   absl::Status ended = stream->Finish();
   if (!status.ok()) return status;
+  if (!written.ok()) return written;
   if (!ended.ok()) return ended;
-  if (written_in_vain) return UsageError("the answers cannot be written");
   if (refused == 0) return absl::OkStatus();
   return CheckError(absl::StrCat("the server refused ", refused, " of ",
                                  answered, " requests"));

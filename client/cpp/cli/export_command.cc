@@ -95,7 +95,7 @@ void AddExportCommand(CLI::App& weights, Action& action) {
                 LayerFormWords());
   command
       .add_option("--layer", flags->layer_number, "which, from 0, of a preset")
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeastZero());
   command
       .add_option("--prefix", flags->layer.prefix,
                   "what all names start with; absent: nothing")

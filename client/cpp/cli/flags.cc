@@ -1,10 +1,28 @@
 #include "client/cpp/cli/flags.h"
 
+#include <cmath>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/cli/cli_status.h"
 
 namespace attention::client {
+namespace {
+
+CLI::Validator Bounded(const std::string& bound, const std::string& description,
+                       bool (*is_within)(double)) {
+  return {[=](const std::string& text) {
+            double number = 0;
+            if (absl::SimpleAtod(text, &number) && std::isfinite(number) &&
+                is_within(number)) {
+              return std::string();
+            }
+            return absl::StrCat("is ", text, "; expected a number ", bound);
+          },
+          description};
+}
+
+}  // namespace
 
 const std::map<std::string, v1::DataType>& DataTypeWords() {
   static const auto* words = new std::map<std::string, v1::DataType>{
@@ -19,6 +37,15 @@ const std::map<std::string, v1::Layout>& LayoutWords() {
   static const auto* words = new std::map<std::string, v1::Layout>{
       {"in-out", v1::LAYOUT_IN_OUT}, {"out-in", v1::LAYOUT_OUT_IN}};
   return *words;
+}
+
+CLI::Validator AboveZero() {
+  return Bounded("above 0", "POSITIVE", [](double n) { return n > 0; });
+}
+
+CLI::Validator AtLeastZero() {
+  return Bounded("of at least 0", "NONNEGATIVE",
+                 [](double n) { return n >= 0; });
 }
 
 std::string LayoutWord(v1::Layout layout) {

@@ -17,6 +17,10 @@ const std::map<std::string, v1::DataType>& DataTypeWords();
 
 // in-out, out-in.
 const std::map<std::string, v1::Layout>& LayoutWords();
+// What a number has to be; finite too. CLI11's own names a bound of 309 digits.
+CLI::Validator AboveZero();
+CLI::Validator AtLeastZero();
+
 // The word of a layout; empty if it has none.
 std::string LayoutWord(v1::Layout layout);
 

@@ -260,7 +260,9 @@ class TextPicture {
   }
 
   static std::string EndText(double value) {
-    return value == 0 ? "0" : absl::StrFormat("%.2f", value);
+    if (value == 0) return "0";
+    if (std::abs(value) < 1e6) return absl::StrFormat("%.2f", value);
+    return absl::StrFormat("%.3g", value);
   }
 
   const AttentionPicture& picture_;

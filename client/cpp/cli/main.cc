@@ -12,7 +12,10 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "attention/client.h"
@@ -53,8 +56,23 @@ Examples:
   attention --target 127.0.0.1:50051 --deadline 500ms health
   attention demo)";
 
+// What is wrong with a --target, or "". gRPC takes a port modulo 65536.
+std::string WrongTarget(const std::string& target) {
+  if (target.empty()) return "is empty; expected HOST:PORT";
+  const std::string port = target.substr(target.rfind(':') + 1);
+  const bool is_number = absl::c_all_of(
+      port, [](unsigned char c) { return absl::ascii_isdigit(c); });
+  int number = 0;
+  if (port.size() == target.size() || port.empty() || !is_number ||
+      (absl::SimpleAtoi(port, &number) && number >= 1 && number <= 65535)) {
+    return "";
+  }
+  return absl::StrCat("has port ", port, "; expected 1 to 65535");
+}
+
 void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
   app.add_option("--target", flags.target, "host:port of the server")
+      ->check(CLI::Validator(WrongTarget, ""))
       ->envname("ATTENTION_TARGET")
       ->type_name("HOST:PORT")
       ->capture_default_str();
@@ -144,6 +162,20 @@ void AddCommands(CLI::App& app, Action& action) {
   AddGenerateCommand(app, action);
 }
 
+// An empty value is mostly a variable of a shell that nobody has set; CLI11
+// takes it for a 0.
+void RefuseEmptyValues(CLI::App& app) {
+  const auto wrong = [](const std::string& value) {
+    return value.empty() ? std::string("is empty; expected a value, or no flag")
+                         : std::string();
+  };
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_name() == "--title") continue;  // empty is no title
+    option->check(CLI::Validator(wrong, ""));
+  }
+  for (CLI::App* command : app.get_subcommands({})) RefuseEmptyValues(*command);
+}
+
 // Nothing, if there is a command to run; else how the program ends.
 std::optional<absl::Status> Parse(CLI::App& app, int argc, char** argv) {
   try {
@@ -192,6 +224,7 @@ int Main(int argc, char** argv) {
   AddGlobalFlags(app, flags);
   Action action;
   AddCommands(app, action);
+  RefuseEmptyValues(app);
   app.footer(kFooter);  // last, or every command inherits it
   if (const auto ended = Parse(app, argc, argv)) {
     return ExitWith(*ended, flags, json);

@@ -214,7 +214,7 @@ void AddPictureFlags(CLI::App& command, PictureFlags& flags) {
                   "where the scale ends: larger numbers have its last colour, "
                   "so that small ones can be told apart; absent: at the "
                   "largest")
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->excludes(color_scale)
       ->group(kGroup);
   command

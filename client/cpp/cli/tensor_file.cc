@@ -66,7 +66,7 @@ void AddInputFlags(CLI::App& command, InputFlags& flags) {
       .add_option("--max-tensor-bytes", flags.limits.max_array_bytes,
                   "the most memory that one tensor of a file may take")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->group(kGroup);
 }
 

@@ -267,7 +267,7 @@ void AddImportFlags(CLI::App& command, ImportFlags& flags) {
                 LayerFormWords());
   command
       .add_option("--layer", flags.layer_number, "which, from 0, of a preset")
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeastZero());
   command
       .add_option("--prefix", layer.prefix,
                   "what all names start with; absent: nothing, or transformer. "

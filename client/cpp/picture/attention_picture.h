@@ -2,6 +2,7 @@
 #ifndef CLIENT_CPP_PICTURE_ATTENTION_PICTURE_H_
 #define CLIENT_CPP_PICTURE_ATTENTION_PICTURE_H_
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -40,7 +41,11 @@ struct ValueRange {
 
   // Where `value` is between the two, from 0 to 1.
   double Level(double value) const {
-    return highest > lowest ? (value - lowest) / (highest - lowest) : 0;
+    if (!(highest > lowest)) return 0;
+    const double span = highest - lowest;
+    if (std::isfinite(span)) return (value - lowest) / span;
+    // Halves, so that nothing overflows.
+    return (value / 2 - lowest / 2) / (highest / 2 - lowest / 2);
   }
 };
 ValueRange RangeOf(absl::Span<const double> elements);
