@@ -49,6 +49,16 @@ def test_a_refusal_does_not_end_the_others(client):
         assert isinstance(answers[index], AttentionResult)
 
 
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt])
+def test_an_exit_while_a_request_is_made_comes_out(address, ending):
+    def requests():
+        yield attention_request(inputs(1)[0])
+        raise ending
+
+    with Client(address) as client, pytest.raises(ending):
+        list(client.compute_many(requests(), timeout=20))
+
+
 def test_what_making_a_request_raises_comes_out(client):
 
     def requests():

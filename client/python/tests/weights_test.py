@@ -89,6 +89,13 @@ def test_an_idempotency_key_appends_once(client, random, name):
         client.delete_weights(name + str(width))
 
 
+def test_one_text_is_not_taken_for_labels(client, name):
+    weights = Initializer(distribution="linear", seed=1, layout="out_in",
+                          num_heads=1, query_width=4, head_dim=2)
+    with pytest.raises(TypeError, match=r"labels is 'prod'; expected .*\['prod'\]"):
+        client.set_weights(name, weights, labels="prod")
+
+
 def test_labels_move_and_go(client, random, name):
     first, second = (client.set_weights(name, weight_set(random)) for _ in range(2))
     stable = WeightSetSelector(name, label="stable")

@@ -84,7 +84,7 @@ class AsyncClient:
     ) -> AsyncIterator[many.Answer]:
         """As Client.compute_many, with `async for`; the requests may have to be
         waited for."""
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
         call = self._methods["StreamAttention"](timeout=timeout)
         sending = asyncio.create_task(_send(
             call, many.numbered_async(requests, failures), failures))
@@ -147,7 +147,7 @@ class AsyncClient:
 async def _send(
     call: Any,
     messages: AsyncIterator[pb.StreamAttentionRequest],
-    failures: list[Exception],
+    failures: list[BaseException],
 ) -> None:
     """Writes until there are no more messages or the stream has ended, of which
     its reader is told."""

@@ -111,7 +111,7 @@ class Client:
             AttentionError: the stream itself failed.
             Exception: whatever taking the next request raised.
         """
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
         call = self._methods["StreamAttention"](
             many.numbered(requests, failures), timeout=timeout)
         try:

@@ -13,22 +13,25 @@ Answer = tuple[int, AttentionResult | errors.AttentionError]
 
 def numbered(
     requests: Iterable[pb.ComputeAttentionRequest],
-    failures: list[Exception],
+    failures: list[BaseException],
 ) -> Iterator[pb.StreamAttentionRequest]:
     """As the stream wants them. What making a request raises ends the stream
     and is kept in `failures`, since gRPC only says that there was something."""
     try:
         for index, request in enumerate(requests):
             yield pb.StreamAttentionRequest(id=index, request=request)
-    except Exception as failure:
-        failures.append(failure)
+    except GeneratorExit:  # the stream has ended before the requests
         raise
+    except BaseException as failure:
+        failures.append(failure)
+        # Of SystemExit and its like gRPC takes no notice.
+        raise RuntimeError("making a request failed") from failure
 
 
 async def numbered_async(
     requests: (Iterable[pb.ComputeAttentionRequest]
                | AsyncIterable[pb.ComputeAttentionRequest]),
-    failures: list[Exception],
+    failures: list[BaseException],
 ) -> AsyncIterator[pb.StreamAttentionRequest]:
     """The same, for requests that may have to be waited for."""
     try:
@@ -38,8 +41,8 @@ async def numbered_async(
                 yield pb.StreamAttentionRequest(id=index, request=request)
                 index += 1
         else:
-            for message in numbered(requests, []):
-                yield message
+            for index, request in enumerate(requests):
+                yield pb.StreamAttentionRequest(id=index, request=request)
     except Exception as failure:
         failures.append(failure)
         raise

@@ -101,7 +101,11 @@ def set_weights(
 
     Raises:
         AttentionError: as compute.
+        TypeError: labels is one str.
     """
+    if isinstance(labels, (str, bytes)):
+        raise TypeError(
+            f"labels is {labels!r}; expected several, such as [{labels!r}]")
     facts: dict[str, Any] = {
         "name": name, "expected_version": expected_version, "labels": labels,
         "annotations": annotations, "idempotency_key": idempotency_key,
