@@ -1,6 +1,7 @@
 """Refusals, deadlines and servers that are not there."""
 
 import asyncio
+import inspect
 import threading
 
 import grpc
@@ -139,6 +140,53 @@ def test_a_timeout_ends_the_call_and_the_client_goes_on(client):
         client.compute(LARGE, timeout=0.05)
     assert isinstance(raised.value, TimeoutError)
     assert client.compute(ONE, timeout=60).output == 1
+
+
+@pytest.mark.parametrize("timeout", [
+    float("inf"), np.float32(np.inf), 1e30, 10**400, 1e9, 999_999_999],
+    ids=["inf", "inf of NumPy", "1e30", "10**400", "1e9", "31 years"])
+def test_a_timeout_may_be_as_long_as_one_likes(client, timeout):
+    assert client.compute(ONE, timeout=timeout).output == 1
+    client.list_weights(timeout=timeout)
+    [(_, result)] = client.compute_many(
+        [attention_client.attention_request(ONE)], timeout=timeout)
+    assert result.output == 1
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), -1, -0.5, float("-inf"), "5",
+                                     b"5", [5], 1j], ids=repr)
+def test_a_timeout_that_is_none_is_named(client, timeout):
+    for call in (lambda: client.compute(ONE, timeout=timeout),
+                 lambda: client.get_weights("a", timeout=timeout),
+                 lambda: client.list_weights(timeout=timeout),
+                 lambda: list(client.compute_many([], timeout=timeout))):
+        with pytest.raises((TypeError, ValueError),
+                           match="^timeout is .*; expected .*seconds") as raised:
+            call()
+        assert not isinstance(raised.value, AttentionError)
+
+
+def test_a_closed_client_says_so(address):
+    closed = "^the client is closed"
+    with Client(address) as client:
+        assert client.compute(ONE).output == 1
+    client.close()  # a second time is well
+    for call in (lambda: client.compute(ONE), lambda: client.get_weights("a"),
+                 lambda: list(client.compute_many([]))):
+        with pytest.raises(ValueError, match=closed):
+            call()
+
+    async def run():
+        async with AsyncClient(address) as client:
+            assert (await client.compute(ONE)).output == 1
+        await client.close()
+        for call in (client.compute(ONE), client.get_weights("a"),
+                     anext(client.compute_many([]))):
+            assert inspect.isawaitable(call)
+            with pytest.raises(ValueError, match=closed):
+                await call
+
+    asyncio.run(run())
 
 
 def test_no_server_is_unavailable(connect, start_server):

@@ -59,6 +59,33 @@ def test_an_exit_while_a_request_is_made_comes_out(address, ending):
         list(client.compute_many(requests(), timeout=20))
 
 
+class Ending(BaseException):
+    """As SystemExit, but none that an event loop knows."""
+
+
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt, Ending,
+                                    asyncio.CancelledError])
+@pytest.mark.parametrize("awaited", [False, True])
+def test_an_exit_while_a_request_is_awaited_comes_out(address, ending, awaited):
+    def requests():
+        yield attention_request(inputs(1)[0])
+        raise ending
+
+    async def awaited_requests():
+        for request in requests():
+            yield request
+
+    async def run():
+        async with AsyncClient(address) as client:
+            made = awaited_requests() if awaited else requests()
+            with pytest.raises(ending):
+                async for _ in client.compute_many(made, timeout=20):
+                    pass
+            return (await client.compute(np.ones((1, 1), np.float32))).output
+
+    assert asyncio.run(run()) == 1
+
+
 def test_what_making_a_request_raises_comes_out(client):
 
     def requests():

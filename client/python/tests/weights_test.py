@@ -96,6 +96,11 @@ def test_one_text_is_not_taken_for_labels(client, name):
         client.set_weights(name, weights, labels="prod")
 
 
+def test_a_dict_is_not_taken_for_a_weight_set(client, name):
+    with pytest.raises(TypeError, match="^weights is dict; expected a WeightSet"):
+        client.set_weights(name, {"query": np.eye(2)})
+
+
 def test_labels_move_and_go(client, random, name):
     first, second = (client.set_weights(name, weight_set(random)) for _ in range(2))
     stable = WeightSetSelector(name, label="stable")
@@ -218,6 +223,19 @@ def test_a_layer_is_picked_out_of_a_checkpoint_by_names(tmp_path, random):
     with pytest.raises(ValueError, match="has no tensor 'nothing'; it has encoder"):
         WeightSet.from_safetensors(path, names=names | {"key.bias": "nothing"},
                                    num_heads=1, layout="in_out")
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: data[:-1], lambda data: data[:4], lambda data: b"",
+    lambda data: b"\xff" * len(data)],
+    ids=["cut short", "cut off", "empty", "overwritten"])
+def test_a_damaged_file_is_named(tmp_path, random, damage):
+    path = tmp_path / "layer.safetensors"
+    weight_set(random).to_safetensors(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+            ValueError, match=r"/layer\.safetensors is no file of safetensors: "):
+        WeightSet.from_safetensors(path)
 
 
 def stream(weights, random):

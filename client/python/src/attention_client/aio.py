@@ -21,7 +21,15 @@ from attention_client import attention_pb2 as pb
 from attention_client import errors, many, operations
 from attention_client.channel import DEFAULT_MAX_REPLY_BYTES, Tls, channel_options
 from attention_client.client import method_signature
-from attention_client.steps import Download, Operation, Step, Unary, bind_methods
+from attention_client.steps import (
+    ClosedMethods,
+    Download,
+    Operation,
+    Step,
+    Unary,
+    bind_methods,
+    seconds,
+)
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -85,7 +93,7 @@ class AsyncClient:
         """As Client.compute_many, with `async for`; the requests may have to be
         waited for."""
         failures: list[BaseException] = []
-        call = self._methods["StreamAttention"](timeout=timeout)
+        call = self._methods["StreamAttention"](timeout=seconds(timeout))
         sending = asyncio.create_task(_send(
             call, many.numbered_async(requests, failures), failures))
         try:
@@ -102,7 +110,8 @@ class AsyncClient:
             call.cancel()  # for who stops listening; without effect at the end
 
     async def close(self) -> None:
-        """Ends the connection and what is under way on it."""
+        """As Client.close."""
+        self._methods = ClosedMethods()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -130,18 +139,18 @@ class AsyncClient:
             operation.close()
 
     async def _perform(self, step: Step) -> Any:
-        call = self._methods[step.method]
+        call, timeout = self._methods[step.method], seconds(step.timeout)
         if isinstance(step, Unary):
-            return await call(step.request, timeout=step.timeout)
+            return await call(step.request, timeout=timeout)
         if isinstance(step, Download):
-            messages = call(step.request, timeout=step.timeout)
+            messages = call(step.request, timeout=timeout)
             try:
                 async for message in messages:
                     step.take(message)
             finally:
                 messages.cancel()  # without effect at the end
             return None
-        return await call(step.requests, timeout=step.timeout)
+        return await call(step.requests, timeout=timeout)
 
 
 async def _send(
@@ -155,6 +164,8 @@ async def _send(
         async for message in messages:
             await call.write(message)
         await call.done_writing()
-    except Exception:
+    except BaseException as error:
         if failures:
-            call.cancel()
+            call.cancel()  # its reader raises what failed
+        elif not isinstance(error, Exception):
+            raise

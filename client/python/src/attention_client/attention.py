@@ -116,8 +116,13 @@ def _set_int(request: Any, name: str, option: Any) -> None:
 
 
 def _set_ints(request: Any, name: str, option: Any) -> None:
+    try:
+        entries = iter(option)
+    except TypeError:
+        raise TypeError(f"{name} is {option!r}; expected several, such as "
+                        f"[{option!r}]: one for each batch item") from None
     getattr(request, name).extend(
-        _int32(entry, f"{name}[{index}]") for index, entry in enumerate(option))
+        _int32(entry, f"{name}[{index}]") for index, entry in enumerate(entries))
 
 
 def _int32(option: Any, field: str) -> int:
@@ -135,6 +140,9 @@ def _set_float(request: Any, name: str, option: Any) -> None:
         setattr(request, name, float(option))
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {option!r}; expected a number") from None
+    except OverflowError:
+        raise ValueError(
+            f"{name} is an integer too large for a float") from None
 
 
 def _set_bool(request: Any, name: str, option: Any) -> None:

@@ -13,7 +13,15 @@ import grpc
 from attention_client import attention_pb2 as pb
 from attention_client import errors, many, operations
 from attention_client.channel import DEFAULT_MAX_REPLY_BYTES, Tls, channel_options
-from attention_client.steps import Download, Operation, Step, Unary, bind_methods
+from attention_client.steps import (
+    ClosedMethods,
+    Download,
+    Operation,
+    Step,
+    Unary,
+    bind_methods,
+    seconds,
+)
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -109,11 +117,11 @@ class Client:
 
         Raises:
             AttentionError: the stream itself failed.
-            Exception: whatever taking the next request raised.
+            BaseException: whatever taking the next request raised.
         """
         failures: list[BaseException] = []
         call = self._methods["StreamAttention"](
-            many.numbered(requests, failures), timeout=timeout)
+            many.numbered(requests, failures), timeout=seconds(timeout))
         try:
             yield from map(many.answer, call)
         except grpc.RpcError as error:
@@ -124,7 +132,9 @@ class Client:
             call.cancel()  # for who stops listening; without effect at the end
 
     def close(self) -> None:
-        """Ends the connection and what is under way on it."""
+        """Ends the connection and what is under way on it. To call a closed
+        client is a ValueError."""
+        self._methods = ClosedMethods()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -152,15 +162,15 @@ class Client:
             operation.close()
 
     def _perform(self, step: Step) -> Any:
-        call = self._methods[step.method]
+        call, timeout = self._methods[step.method], seconds(step.timeout)
         if isinstance(step, Unary):
-            return call(step.request, timeout=step.timeout)
+            return call(step.request, timeout=timeout)
         if isinstance(step, Download):
-            messages = call(step.request, timeout=step.timeout)
+            messages = call(step.request, timeout=timeout)
             try:
                 for message in messages:
                     step.take(message)
             finally:
                 messages.cancel()  # without effect at the end
             return None
-        return call(step.requests, timeout=step.timeout)
+        return call(step.requests, timeout=timeout)

@@ -43,7 +43,9 @@ async def numbered_async(
         else:
             for index, request in enumerate(requests):
                 yield pb.StreamAttentionRequest(id=index, request=request)
-    except Exception as failure:
+    except GeneratorExit:
+        raise
+    except BaseException as failure:
         failures.append(failure)
         raise
 

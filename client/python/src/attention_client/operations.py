@@ -51,11 +51,13 @@ def compute(
             service computes in double if it is float64.
         key: as query, with kv_len; None: the query (self-attention).
         value: as key; None: the key.
-        timeout: seconds, after which the server stops computing.
+        timeout: seconds, after which the server stops computing; None or
+            infinity: it takes what it takes.
         **options: see AttentionOptions, whose names are the contract's.
 
     Raises:
-        TypeError, ValueError: an argument cannot be sent.
+        TypeError, ValueError: an argument cannot be sent, or the client is
+            closed.
         AttentionError: the server refused, or was not reached.
     """
     request = attention_request(query, key, value, **options)
@@ -113,6 +115,9 @@ def set_weights(
     if isinstance(weights, Initializer):
         request = pb.SetWeightsRequest(initializer=weights.to_message(), **facts)
         reply = yield Unary("SetWeights", request, timeout)
+    elif not isinstance(weights, WeightSet):
+        raise TypeError(f"weights is {type(weights).__name__}; expected a "
+                        "WeightSet, such as from_dict makes, or an Initializer")
     elif weights.nbytes <= CHUNK_BYTES:
         request = pb.SetWeightsRequest(weights=weights.to_message(), **facts)
         reply = yield Unary("SetWeights", request, timeout)

@@ -8,6 +8,7 @@ nothing else.
 
 from __future__ import annotations
 
+import numbers
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -52,11 +53,32 @@ Step = Unary | Download | Upload
 Operation = Generator[Step, Any, Result]
 
 
+# Beyond what a deadline of gRPC can express there is none; 31 years are within.
+_LONGEST_TIMEOUT = 1e9
+
+
+def seconds(timeout: float | None) -> float | None:
+    """`timeout` as gRPC takes it; None if there is no end to wait for.
+
+    Raises:
+        TypeError, ValueError: it is no number of seconds, or below 0.
+    """
+    if timeout is None:
+        return None
+    if not isinstance(timeout, numbers.Real):
+        raise TypeError(
+            f"timeout is {timeout!r}; expected a number of seconds, or None")
+    if not timeout >= 0:
+        raise ValueError(f"timeout is {timeout!r}; expected seconds, 0 or more")
+    return float(timeout) if timeout < _LONGEST_TIMEOUT else None
+
+
 class Deadline:
     """The time that is left to an operation of several calls."""
 
     def __init__(self, timeout: float | None) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
+        left = seconds(timeout)
+        self._end = None if left is None else time.monotonic() + left
 
     def left(self) -> float | None:
         """In seconds; None without a timeout."""
@@ -79,6 +101,13 @@ def bind_methods(channel: Any) -> dict[str, Callable[..., Any]]:
             request_serializer=_message(method.input_type).SerializeToString,
             response_deserializer=_message(method.output_type).FromString)
     return bound
+
+
+class ClosedMethods(dict[str, Callable[..., Any]]):
+    """In place of those that bind_methods gave, once a client is closed."""
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        raise ValueError("the client is closed; make a new one")
 
 
 def _message(descriptor: Any) -> Any:

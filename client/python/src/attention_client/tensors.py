@@ -44,6 +44,7 @@ def as_array(
         TypeError: naming `field`, if the element type is not one of `dtypes` in
             some byte order, or if something of `source` would be lost: the mask
             of a masked array, the gradient of a tensor that requires one.
+        ValueError: naming `field`, if it is no array, such as a ragged list.
     """
     torch = sys.modules.get("torch")  # who passes a tensor has imported it
     if torch is not None and isinstance(source, torch.Tensor):
@@ -54,7 +55,10 @@ def as_array(
     elif hasattr(source, "__dlpack__") and not hasattr(source, "__array__"):
         array = np.from_dlpack(source)
     else:
-        array = np.asarray(source)
+        try:
+            array = np.asarray(source)
+        except ValueError as error:
+            raise ValueError(f"{field} does not become an array: {error}") from None
     if array.dtype.newbyteorder("=") not in dtypes:
         names = ", ".join(dtype.name for dtype in dtypes)
         raise TypeError(f"{field} has dtype {array.dtype.name}; expected {names}")

@@ -153,7 +153,12 @@ class WeightSet:
         called as in a weight set. num_heads, num_kv_heads and layout are what
         `to_safetensors`, or `attention weights export`, wrote, unless given.
         """
-        with safetensors.safe_open(path, framework="numpy") as file:
+        try:
+            opened = safetensors.safe_open(path, framework="numpy")
+        except safetensors.SafetensorError as error:
+            raise ValueError(
+                f"{os.fspath(path)} is no file of safetensors: {error}") from None
+        with opened as file:
             found = set(file.keys())
             if names is None:
                 names = {name: name for name in canonical_form.PATHS
