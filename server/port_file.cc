@@ -25,13 +25,16 @@ absl::Status PortFile::Write(int port) {
   std::ofstream file(fresh);
   file << port << "\n";
   file.close();
-  is_ours_ = !is_special && !file.fail() &&
-             std::rename(fresh.c_str(), path_.c_str()) == 0;
-  if (is_ours_ || (is_special && !file.fail())) return absl::OkStatus();
-  const int error = errno;
+  bool written = !file.fail();
+  if (!is_special) {
+    written = written && std::rename(fresh.c_str(), path_.c_str()) == 0;
+    is_ours_ = written;
+  }
+  if (written) return absl::OkStatus();
+  absl::Status failed = absl::UnavailableError(absl::StrCat(
+      "cannot write --port-file ", path_, ": ", std::strerror(errno)));
   if (!is_special) std::remove(fresh.c_str());
-  return absl::UnavailableError(absl::StrCat("cannot write --port-file ", path_,
-                                             ": ", std::strerror(error)));
+  return failed;
 }
 
 }  // namespace attention::server

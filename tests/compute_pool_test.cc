@@ -171,20 +171,17 @@ TEST(ComputePool, LargeComputationDoesNotStarveASmallOne) {
   EXPECT_EQ(large_tasks, 1000);
 }
 
-TEST(ComputePool, BriefTasksAreDoneOnceEach) {
+TEST(ComputePool, BriefComputationsAreDoneOnceEach) {
   for (const int threads : {1, 2, 5}) {
     std::atomic<int> run{0};
     std::atomic<int> done{0};
     {
       ComputePool pool(threads);
       for (int i = 0; i < 1000; ++i) {
-        pool.SubmitBrief(
-            [&](int64_t, Workspace&) {
-              ++run;
-              return absl::OkStatus();
-            },
-            nullptr,
-            [&](const absl::Status& status) { done += status.ok() ? 1 : 0; });
+        pool.Submit(
+            {CountingStep(1, run)}, nullptr,
+            [&](const absl::Status& status) { done += status.ok(); },
+            Length::kBrief);
       }
     }
     EXPECT_EQ(run, 1000);
@@ -193,49 +190,29 @@ TEST(ComputePool, BriefTasksAreDoneOnceEach) {
 }
 
 // A few may wait for it: nobody is woken for them.
-TEST(ComputePool, ManyBriefTasksDoNotWaitForOneThatTakesLong) {
+TEST(ComputePool, ManyBriefComputationsDoNotWaitForOneThatTakesLong) {
+  std::atomic<int> run{0};
   std::atomic<int> left{100};
   Gate nearly_all;
   {
     ComputePool pool(2);
-    pool.SubmitBrief(
-        [&](int64_t, Workspace&) {
-          nearly_all.Wait();
-          return absl::OkStatus();
-        },
-        nullptr, [](const absl::Status&) {});
+    const Step waiting = {1, [&](int64_t, Workspace&) {
+                            nearly_all.Wait();
+                            return absl::OkStatus();
+                          }};
+    pool.Submit(
+        {waiting}, nullptr, [](const absl::Status&) {}, Length::kBrief);
     for (int i = 0; i < 100; ++i) {
-      pool.SubmitBrief([](int64_t, Workspace&) { return absl::OkStatus(); },
-                       nullptr,
-                       [&](const absl::Status&) {
-                         if (--left == 10) nearly_all.Open();
-                       });
+      pool.Submit(
+          {CountingStep(1, run)}, nullptr,
+          [&](const absl::Status&) {
+            if (--left == 10) nearly_all.Open();
+          },
+          Length::kBrief);
     }
     nearly_all.Wait();
   }
-  EXPECT_EQ(left, 0);
-}
-
-TEST(ComputePool, CancelledBriefTaskDoesNotRun) {
-  ComputePool pool(1);
-  const auto cancellation = std::make_shared<Cancellation>();
-  cancellation->Cancel();
-  std::atomic<bool> run{false};
-  absl::Status answer;
-  Gate done;
-  pool.SubmitBrief(
-      [&](int64_t, Workspace&) {
-        run = true;
-        return absl::OkStatus();
-      },
-      cancellation,
-      [&](absl::Status status) {
-        answer = std::move(status);
-        done.Open();
-      });
-  done.Wait();
-  EXPECT_FALSE(run);
-  EXPECT_EQ(answer.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(run, 100);
 }
 
 TEST(ComputePool, CancellationStopsBetweenTasks) {

@@ -23,7 +23,7 @@ std::string Text(const std::string& path) {
 class PortFileTest : public ::testing::Test {
  protected:
   const ScratchFolder folder_;
-  const std::string path_ = folder_.path() + "/port";
+  const std::string path_ = folder_ / "port";
 };
 
 TEST_F(PortFileTest, AnOrdinaryFileIsThereAsLongAsTheServer) {
@@ -36,7 +36,7 @@ TEST_F(PortFileTest, AnOrdinaryFileIsThereAsLongAsTheServer) {
 }
 
 TEST_F(PortFileTest, ALinkIsWrittenThroughAndStays) {
-  const std::string target = folder_.path() + "/target";
+  const std::string target = folder_ / "target";
   fs::create_symlink(target, path_);
   {
     PortFile file(path_);
@@ -54,7 +54,7 @@ TEST_F(PortFileTest, WhatCannotBeWrittenNamesThePathAndLeavesNothing) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
   }
   EXPECT_TRUE(fs::is_empty(path_));
-  PortFile nowhere(folder_.path() + "/no/where");
+  PortFile nowhere(folder_ / "no/where");
   EXPECT_FALSE(nowhere.Write(50051).ok());
 }
 

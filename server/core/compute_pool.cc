@@ -16,9 +16,9 @@ constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
 constexpr size_t kSmallestBlock = size_t{64} << 10;
 
 // How long a worker looks for more work before it sleeps, letting others have
-// its processor meanwhile: about what it takes to wake it. The next step of a
-// computation, or the next request of somebody who waits for each answer, comes
-// within that time. No more than half of the workers do so at once.
+// its processor meanwhile. The next step of a computation, or the next request
+// of somebody who waits for each answer, comes within that time. No more than
+// half of the workers do so at once.
 constexpr std::chrono::microseconds kPatience(100);
 
 // As many brief jobs as may wait for a worker that runs one.
@@ -173,26 +173,13 @@ void ComputePool::Join() {
 
 void ComputePool::Submit(Computation computation,
                          std::shared_ptr<const Cancellation> cancellation,
-                         std::function<void(absl::Status)> done) {
+                         std::function<void(absl::Status)> done,
+                         Length length) {
   const auto job = std::make_shared<Job>();
   job->computation = std::move(computation);
   job->cancellation = std::move(cancellation);
   job->done = std::move(done);
-  Submit(job);
-}
-
-void ComputePool::SubmitBrief(Task task,
-                              std::shared_ptr<const Cancellation> cancellation,
-                              std::function<void(absl::Status)> done) {
-  const auto job = std::make_shared<Job>();
-  job->computation.push_back({1, std::move(task)});
-  job->cancellation = std::move(cancellation);
-  job->done = std::move(done);
-  job->brief = true;
-  Submit(job);
-}
-
-void ComputePool::Submit(const std::shared_ptr<Job>& job) {
+  job->brief = length == Length::kBrief;
   job->SkipEmptySteps();
   job->node.push_back(job);
   // More than one task is work for all. Each would wake the next one otherwise,

@@ -54,10 +54,16 @@ class Workspace {
 // One step of a computation: tasks 0 .. tasks-1, which do not depend on each
 // other and may run in any order, on any worker, at once. A task must not
 // block.
-using Task = std::function<absl::Status(int64_t task, Workspace& workspace)>;
 struct Step {
   int64_t tasks = 0;
-  Task run;
+  std::function<absl::Status(int64_t task, Workspace& workspace)> run;
+};
+
+// How long a computation may take.
+enum class Length {
+  kAny,
+  // One task, which takes some tens of microseconds at most, `done` included.
+  kBrief,
 };
 
 // Steps in order: a step starts when every task of the one before is done.
@@ -113,17 +119,13 @@ class ComputePool {
   int threads() const { return static_cast<int>(workers_.size()); }
 
   // Starts `computation`; calls `done` once, on a worker, when no task of it
-  // runs any more. `cancellation` may be null. `done` must not block.
-  // Thread-safe.
+  // runs any more. `cancellation` may be null. `done` must not block. While a
+  // worker is busy with a brief one, no other is woken for the next few brief
+  // ones. Thread-safe.
   void Submit(Computation computation,
               std::shared_ptr<const Cancellation> cancellation,
-              std::function<void(absl::Status)> done);
-
-  // Submit of one task that takes, with `done`, some tens of microseconds at
-  // most. No worker is woken for it while one is busy with such a task, which
-  // takes less time than waking another, unless many wait. Thread-safe.
-  void SubmitBrief(Task task, std::shared_ptr<const Cancellation> cancellation,
-                   std::function<void(absl::Status)> done);
+              std::function<void(absl::Status)> done,
+              Length length = Length::kAny);
 
   // Submits and waits. Never from a task.
   absl::Status Run(Computation computation,
@@ -131,7 +133,6 @@ class ComputePool {
 
  private:
   struct Job;
-  void Submit(const std::shared_ptr<Job>& job);
   void Work();
   void WaitForWork(std::unique_lock<std::mutex>& lock);
   void LookForWork() const;

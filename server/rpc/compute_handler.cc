@@ -59,27 +59,23 @@ class Computing : public std::enable_shared_from_this<Computing> {
   // On the pool, since to parse may take long: all checks, and the memory; a
   // small computation too.
   void Start() {
-    core::Task task = [self = shared_from_this()](int64_t,
-                                                  core::Workspace& workspace) {
-      absl::Status status = self->Check();
-      if (!status.ok()) return status;
-      if (self->cost_.multiply_adds <= kOneTaskMultiplyAdds) {
-        return self->Compute(workspace);
-      }
-      return self->Prepare();
-    };
-    auto done = [self = shared_from_this()](const absl::Status& status) {
-      self->call_->Guard([&] { self->OnPrepared(status); });
-    };
-    if (request_->size() <= kBriefBytes) {
-      backend_.compute.SubmitBrief(std::move(task), call_->cancellation(),
-                                   std::move(done));
-    } else {
-      core::Computation steps;
-      steps.push_back({1, std::move(task)});
-      backend_.compute.Submit(std::move(steps), call_->cancellation(),
-                              std::move(done));
-    }
+    core::Computation first;
+    first.push_back(
+        {1, [self = shared_from_this()](int64_t, core::Workspace& workspace) {
+           absl::Status status = self->Check();
+           if (!status.ok()) return status;
+           if (self->cost_.multiply_adds <= kOneTaskMultiplyAdds) {
+             return self->Compute(workspace);
+           }
+           return self->Prepare();
+         }});
+    backend_.compute.Submit(
+        std::move(first), call_->cancellation(),
+        [self = shared_from_this()](const absl::Status& status) {
+          self->call_->Guard([&] { self->OnPrepared(status); });
+        },
+        request_->size() <= kBriefBytes ? core::Length::kBrief
+                                        : core::Length::kAny);
   }
 
  private:

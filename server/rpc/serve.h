@@ -18,8 +18,8 @@ namespace attention::rpc {
 
 // Metadata key of the request id: taken from the client if it sends 1 to 64 of
 // letters, digits and "._-", made here otherwise. In the trailers of every
-// refusal, and of an answer to a client that sent one; the trailers of other
-// answers would cost as much as a tiny computation, and tell what nobody asked.
+// refusal, and of every answer to a client that sent one; others go without a
+// header that nobody asked for.
 inline constexpr char kRequestIdKey[] = "x-request-id";
 
 // What a handler does with a call that was let in.

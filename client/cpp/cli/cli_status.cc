@@ -95,8 +95,8 @@ absl::Status WithinMemory(absl::FunctionRef<absl::Status()> body) {
     return body();
   } catch (const std::bad_alloc&) {
     return UsageError(
-        "out of memory: what was read does not fit into what this machine, or "
-        "a limit on this process, leaves");
+        "out of memory: what was read does not fit into what is left of it; "
+        "expected smaller files, or fewer of them");
   }
 }
 

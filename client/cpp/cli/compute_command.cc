@@ -198,13 +198,18 @@ absl::Status Stream(const ComputeFlags& flags, const Connection& connection) {
         absl::StrCat(to_file ? flags.out : "the standard output",
                      ": cannot be written: ", std::strerror(errno)));
   };
+  const bool from_file = flags.stream != "-";
   absl::Status status =
-      ComputeStream(flags.request, flags.stream,
-                    flags.stream == "-" ? std::cin : file, write, connection);
-  if (status.ok() && flags.stream == "-" && std::ferror(stdin) != 0) {
-    status = UsageError("the standard input: cannot be read");
+      ComputeStream(flags.request, flags.stream, from_file ? file : std::cin,
+                    write, connection);
+  if (!status.ok()) return status;
+  // What cannot be read, such as a folder, ends like a file without a line.
+  if (from_file ? file.bad() : std::ferror(stdin) != 0) {
+    return UsageError(
+        absl::StrCat(from_file ? flags.stream : "the standard input",
+                     ": cannot be read; expected a request on each line"));
   }
-  return status.ok() ? write("") : status;
+  return write("");
 }
 
 // Computes `request` and draws its attention matrix, which is asked for if it

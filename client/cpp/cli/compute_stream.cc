@@ -70,10 +70,6 @@ absl::Status ComputeStream(
     // An error of Send is that of the stream, which Finish tells.
     if (status.ok() && !stream->Send(number, std::move(request)).ok()) break;
   }
-  // Such as that of a directory.
-  if (status.ok() && in.bad()) {
-    status = UsageError(absl::StrCat(source, ": cannot be read"));
-  }
   absl::Status ended = stream->Finish();
   if (!status.ok()) return status;
   if (!written.ok()) return written;

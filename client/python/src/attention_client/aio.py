@@ -18,25 +18,16 @@ import grpc
 import grpc.aio
 
 from attention_client import attention_pb2 as pb
-from attention_client import errors, many, operations
+from attention_client import errors, many, operations, steps
 from attention_client.channel import DEFAULT_MAX_REPLY_BYTES, Tls, channel_options
 from attention_client.client import method_signature
-from attention_client.steps import (
-    ClosedMethods,
-    Download,
-    Operation,
-    Step,
-    Unary,
-    bind_methods,
-    seconds,
-)
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
 def _method(
-    operation: Callable[P, Operation[Result]]
+    operation: Callable[P, steps.Operation[Result]]
 ) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, Result]]:
 
     @wraps(operation)
@@ -71,7 +62,7 @@ class AsyncClient:
         self._channel = (
             grpc.aio.insecure_channel(target, options) if tls is None else
             grpc.aio.secure_channel(target, tls.credentials(), options))
-        self._methods = bind_methods(self._channel)
+        self._methods = steps.bind_methods(self._channel)
 
     compute = _method(operations.compute)
     compute_request = _method(operations.compute_request)
@@ -93,7 +84,7 @@ class AsyncClient:
         """As Client.compute_many, with `async for`; the requests may have to be
         waited for."""
         failures: list[BaseException] = []
-        call = self._methods["StreamAttention"](timeout=seconds(timeout))
+        call = self._methods["StreamAttention"](timeout=steps.seconds(timeout))
         sending = asyncio.create_task(_send(
             call, many.numbered_async(requests, failures), failures))
         try:
@@ -111,7 +102,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """As Client.close."""
-        self._methods = ClosedMethods()
+        self._methods = steps.ClosedMethods()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -125,7 +116,7 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _carry_out(self, operation: Operation[Result]) -> Result:
+    async def _carry_out(self, operation: steps.Operation[Result]) -> Result:
         reply = None
         try:
             while True:
@@ -138,11 +129,11 @@ class AsyncClient:
         finally:
             operation.close()
 
-    async def _perform(self, step: Step) -> Any:
-        call, timeout = self._methods[step.method], seconds(step.timeout)
-        if isinstance(step, Unary):
+    async def _perform(self, step: steps.Step) -> Any:
+        call, timeout = self._methods[step.method], steps.seconds(step.timeout)
+        if isinstance(step, steps.Unary):
             return await call(step.request, timeout=timeout)
-        if isinstance(step, Download):
+        if isinstance(step, steps.Download):
             messages = call(step.request, timeout=timeout)
             try:
                 async for message in messages:

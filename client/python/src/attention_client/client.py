@@ -11,24 +11,15 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 import grpc
 
 from attention_client import attention_pb2 as pb
-from attention_client import errors, many, operations
+from attention_client import errors, many, operations, steps
 from attention_client.channel import DEFAULT_MAX_REPLY_BYTES, Tls, channel_options
-from attention_client.steps import (
-    ClosedMethods,
-    Download,
-    Operation,
-    Step,
-    Unary,
-    bind_methods,
-    seconds,
-)
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
 def _method(
-    operation: Callable[P, Operation[Result]]
+    operation: Callable[P, steps.Operation[Result]]
 ) -> Callable[Concatenate[Client, P], Result]:
 
     @wraps(operation)
@@ -82,7 +73,7 @@ class Client:
         self._channel = (
             grpc.insecure_channel(target, options) if tls is None else
             grpc.secure_channel(target, tls.credentials(), options))
-        self._methods = bind_methods(self._channel)
+        self._methods = steps.bind_methods(self._channel)
 
     compute = _method(operations.compute)
     compute_request = _method(operations.compute_request)
@@ -121,7 +112,7 @@ class Client:
         """
         failures: list[BaseException] = []
         call = self._methods["StreamAttention"](
-            many.numbered(requests, failures), timeout=seconds(timeout))
+            many.numbered(requests, failures), timeout=steps.seconds(timeout))
         try:
             yield from map(many.answer, call)
         except grpc.RpcError as error:
@@ -134,7 +125,7 @@ class Client:
     def close(self) -> None:
         """Ends the connection and what is under way on it. To call a closed
         client is a ValueError."""
-        self._methods = ClosedMethods()
+        self._methods = steps.ClosedMethods()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -148,7 +139,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _carry_out(self, operation: Operation[Result]) -> Result:
+    def _carry_out(self, operation: steps.Operation[Result]) -> Result:
         reply = None
         try:
             while True:
@@ -161,11 +152,11 @@ class Client:
         finally:
             operation.close()
 
-    def _perform(self, step: Step) -> Any:
-        call, timeout = self._methods[step.method], seconds(step.timeout)
-        if isinstance(step, Unary):
+    def _perform(self, step: steps.Step) -> Any:
+        call, timeout = self._methods[step.method], steps.seconds(step.timeout)
+        if isinstance(step, steps.Unary):
             return call(step.request, timeout=timeout)
-        if isinstance(step, Download):
+        if isinstance(step, steps.Download):
             messages = call(step.request, timeout=timeout)
             try:
                 for message in messages:
