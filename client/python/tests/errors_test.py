@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import threading
+from concurrent import futures
 
 import grpc
 import numpy as np
@@ -12,6 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 import attention_client
 from attention_client import (
+    AbortedError,
     AsyncClient,
     AttentionError,
     Client,
@@ -187,6 +189,42 @@ def test_a_closed_client_says_so(address):
                 await call
 
     asyncio.run(run())
+
+
+@pytest.fixture
+def refuser():
+    """A server that ends every call at its first message."""
+
+    def refuse(messages, context):
+        next(messages)
+        context.abort(grpc.StatusCode.ABORTED, "another was first")
+
+    class Refuser(grpc.GenericRpcHandler):
+
+        def service(self, call):
+            return (grpc.stream_unary_rpc_method_handler(refuse)
+                    if call.method.endswith("/UploadWeights")
+                    else grpc.stream_stream_rpc_method_handler(refuse))
+
+    server = grpc.server(futures.ThreadPoolExecutor(1), [Refuser()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+def test_a_call_refused_while_it_is_written_to_says_why(connect, refuser):
+    client = connect(refuser)
+    wide = np.ones((300, 300), np.float32)
+    requests = [attention_client.attention_request(wide)] * 16
+    weights = WeightSet.from_dict(dict.fromkeys(
+        ("query", "key", "value"), np.ones((2000, 2000), np.float32)),
+        num_heads=1, layout="in_out")
+    for _ in range(30):
+        for call in (lambda: list(client.compute_many(requests)),
+                     lambda: client.set_weights("large", weights)):
+            with pytest.raises(AbortedError, match="^ABORTED: another was first$"):
+                call()
 
 
 def test_no_server_is_unavailable(connect, start_server):

@@ -85,6 +85,7 @@ class AsyncClient:
         waited for."""
         failures: list[BaseException] = []
         call = self._methods["StreamAttention"](timeout=steps.seconds(timeout))
+        ending = _Ending(call)
         sending = asyncio.create_task(_send(
             call, many.numbered_async(requests, failures), failures))
         try:
@@ -94,7 +95,7 @@ class AsyncClient:
             if failures:
                 raise failures[0] from None
             if isinstance(error, grpc.RpcError):
-                raise errors.from_rpc_error(error) from None
+                raise errors.from_rpc_error(ending.of(error)) from None
             raise
         finally:
             sending.cancel()
@@ -141,7 +142,48 @@ class AsyncClient:
             finally:
                 messages.cancel()  # without effect at the end
             return None
-        return await call(step.requests, timeout=timeout)
+        upload = call(step.requests, timeout=timeout)
+        ending = _Ending(upload)
+        try:
+            return await upload
+        except grpc.RpcError as error:
+            raise ending.of(error) from None
+
+
+class _Ending:
+    """How a call that is written to ended, kept in the moment it does.
+
+    Where a write meets the end of the call, grpc.aio may report that the write
+    failed in place of the status that came (its issue 36066).
+    """
+
+    _FAILED_WRITE = "Internal error from Core"
+
+    def __init__(self, call: Any) -> None:
+        self._first: grpc.RpcError | None = None
+        call.add_done_callback(self._keep)
+
+    def of(self, error: grpc.RpcError) -> grpc.RpcError:
+        """What came, for an `error` that the call raised."""
+        replaced = error.details() == self._FAILED_WRITE
+        return self._first if replaced and self._first is not None else error
+
+    def _keep(self, call: Any) -> None:
+        if self._first is not None:
+            return
+        self._first = grpc.aio.AioRpcError(
+            _at_once(call.code()), grpc.aio.Metadata(),
+            _at_once(call.trailing_metadata()), _at_once(call.details()))
+
+
+def _at_once(told: Coroutine[Any, Any, Result]) -> Result:
+    """What a call that is done tells without waiting."""
+    try:
+        told.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    raise RuntimeError("a call that is done has no status yet")
 
 
 async def _send(
