@@ -1,10 +1,17 @@
 #include "bench/stream_loop.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 namespace attention::bench {
+namespace {
+
+// The part of what may be in flight that is sent together.
+constexpr int kPart = 8;
+
+}  // namespace
 
 StreamLoop::StreamLoop(std::shared_ptr<grpc::Channel> channel,
                        Exchange exchange)
@@ -26,6 +33,7 @@ void StreamLoop::Run(int64_t count, int in_flight) {
   std::unique_lock<std::mutex> lock(mutex_);
   to_send_ = to_receive_ = count;
   may_send_ = in_flight;
+  group_ = std::max(in_flight / kPart, 1);
   WriteNext();
   changed_.wait(lock, [this] { return to_receive_ == 0 || ended_early_; });
   if (to_receive_ != 0) {
@@ -38,13 +46,18 @@ void StreamLoop::Run(int64_t count, int in_flight) {
 }
 
 void StreamLoop::WriteNext() {
-  if (writing_ || to_send_ == 0 || may_send_ == 0) return;
+  if (writing_ || to_send_ == 0) return;
+  if (left_of_group_ == 0) {
+    if (may_send_ < std::min(group_, to_send_)) return;
+    left_of_group_ = std::min(may_send_, to_send_);
+  }
   writing_ = true;
+  --left_of_group_;
   --to_send_;
   --may_send_;
   grpc::WriteOptions options;
   // What follows at once may travel in one packet with this.
-  if (to_send_ > 0 && may_send_ > 0) options.set_buffer_hint();
+  if (left_of_group_ > 0) options.set_buffer_hint();
   StartWrite(&exchange_.request, options);
 }
 

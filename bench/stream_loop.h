@@ -28,8 +28,9 @@ class StreamLoop
   StreamLoop& operator=(const StreamLoop&) = delete;
 
   // `count` messages, `in_flight` of them at a time; returns when all have been
-  // answered. Throws std::runtime_error if the stream ends or the last answer
-  // is none.
+  // answered. Once there is room for an eighth of them, what there is room for
+  // is sent together: a stream is for those who have many requests. Throws
+  // std::runtime_error if the stream ends or the last answer is none.
   void Run(int64_t count, int in_flight);
 
  private:
@@ -48,6 +49,8 @@ class StreamLoop
   int64_t to_send_ = 0;
   int64_t to_receive_ = 0;
   int64_t may_send_ = 0;  // before another answer comes
+  int64_t group_ = 1;     // messages there must be room for
+  int64_t left_of_group_ = 0;
   bool writing_ = false;
   bool ended_early_ = false;  // no answer comes any more
   bool ended_ = false;
