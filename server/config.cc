@@ -280,7 +280,7 @@ absl::Status CheckTogether(Config& config) {
 CommandLine Refuse(absl::string_view why) {
   CommandLine refused;
   refused.exit_code = 2;
-  refused.error = absl::StrCat(kName, ": ", why, "\n", "Try --help.\n");
+  refused.error = absl::StrCat(kName, ": ", why, " (see --help)\n");
   return refused;
 }
 

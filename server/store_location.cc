@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
@@ -25,6 +26,12 @@ std::filesystem::path FolderFrom(const char* variable) {
   const char* const value = std::getenv(variable);
   const std::filesystem::path folder(value == nullptr ? "" : value);
   return folder.is_absolute() ? folder : std::filesystem::path();
+}
+
+// SQLite's own words for what is no path, or more than one. A file of that name
+// can be had as ./NAME.
+bool MeansNoPath(absl::string_view path) {
+  return absl::StartsWith(path, ":") || absl::StartsWith(path, "file:");
 }
 
 // Makes the folders that `path` is in, as far as they are missing.
@@ -57,7 +64,8 @@ std::string DefaultStore() {
 absl::StatusOr<StoreLocation> ParseStoreLocation(const std::string& text) {
   if (text == kMemory) return StoreLocation{};
   absl::string_view path = text;
-  if (absl::ConsumePrefix(&path, kSqlite) && !path.empty()) {
+  if (absl::ConsumePrefix(&path, kSqlite) && !path.empty() &&
+      !MeansNoPath(path)) {
     return StoreLocation{std::string(path)};
   }
   if (text.empty()) {

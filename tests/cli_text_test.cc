@@ -139,6 +139,18 @@ TEST(CsvTest, RowsAndColumnsAreTheShape) {
   EXPECT_THAT(elements, ElementsAre(1, 2, 3, 4, -500, kInfinity));
 }
 
+TEST(CsvTest, ByteOrderMarkIsNoNumber) {
+  const auto array = ReadCsv(
+      "\xef\xbb\xbf"
+      "1,2\n3,4\n");
+  ASSERT_TRUE(array.ok()) << array.status();
+  EXPECT_EQ(ElementAt(*array, 0), 1);
+  EXPECT_THAT(Message(ReadCsv("1,2\n\xef\xbb\xbf"
+                              "3,4\n")
+                          .status()),
+              HasSubstr("x.csv:2: column 1 is"));
+}
+
 TEST(CsvTest, FaultIsNamedByLineAndColumn) {
   EXPECT_THAT(Message(ReadCsv("1,2\n3,x\n").status()),
               HasSubstr("x.csv:2: column 2 is \"x\""));

@@ -195,6 +195,17 @@ TEST_F(ClientTest, ReplyBeyondTheLimitNamesTheOption) {
               HasSubstr("ClientOptions::max_reply_bytes"));
 }
 
+TEST_F(ClientTest, RequestBeyondTheServersGrpcNamesTheFlag) {
+  service_.status =
+      grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                   "Received message larger than max (200 vs. 100)");
+  const absl::Status status = Client(target()).ComputeAttention({}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("the request is beyond the server's "
+                        "--max-message-bytes"));
+}
+
 TEST_F(ClientTest, DeadlineEndsTheCall) {
   service_.hang = true;
   const absl::Status status =

@@ -211,6 +211,12 @@ class HeatmapTest(unittest.TestCase):
                               "p.jpg", code=2)
         self.assertIn("p.jpg", line)
 
+    def test_a_picture_stays_where_the_result_cannot_be_written(self):
+        (self.folder / "p.txt").write_text("here before")
+        self.attention("compute", "--query", "tokens.csv", "--heatmap", "p.txt",
+                       "--out", "no/such/folder.json", code=2)
+        self.assertEqual((self.folder / "p.txt").read_text(), "here before")
+
     def test_the_documents_picture_is_what_its_command_draws(self):
         self.attention(
             "weights", "init", "layer", "--distribution", "linear", "--layout",

@@ -80,6 +80,7 @@ TEST(StoreLocation, IsMemoryOrAPath) {
 
 TEST(StoreLocation, AnythingElseIsRefused) {
   for (const char* text : {"sqlite:", "/data/w.db", "Memory",
+                           "sqlite::memory:", "sqlite:file:w.db?mode=ro",
                            "memory:", "postgres://host/db", "sqlite"}) {
     const absl::Status status = ParseStoreLocation(text).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;

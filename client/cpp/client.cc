@@ -58,12 +58,19 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
 // Bytes of the largest message protobuf can write.
 constexpr size_t kLargestMessage = std::numeric_limits<int>::max();
 
+// Whether gRPC, here or there, refused a message for its size. Its words name
+// no option of ours.
+bool IsTooLargeForGrpc(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kResourceExhausted &&
+         absl::StrContains(status.message(), "larger than max");
+}
+
 // Whether the server, or its gRPC, refused a request for the size of its
 // message.
 bool IsMessageTooLarge(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kResourceExhausted &&
-         (absl::StrContains(status.message(), "--max-message-bytes") ||
-          absl::StrContains(status.message(), "larger than max"));
+  return IsTooLargeForGrpc(status) ||
+         (status.code() == absl::StatusCode::kResourceExhausted &&
+          absl::StrContains(status.message(), "--max-message-bytes"));
 }
 
 // `status`, its details kept, with what to do instead.
@@ -109,8 +116,8 @@ struct Client::Stubs {
     return response;
   }
 
-  // Says which option to change when it was this side that refused a reply, or
-  // what keeps the two from speaking TLS; gRPC's own words do not tell.
+  // Says which option to change when gRPC refused a message, or what keeps the
+  // two from speaking TLS; gRPC's own words do not tell.
   absl::Status WithCure(absl::Status status) const {
     if (tls.has_value()) {
       const absl::string_view fault = Describe(FindTlsFault(status, *tls));
@@ -118,15 +125,15 @@ struct Client::Stubs {
         return {status.code(), absl::StrCat(status.message(), "; ", fault)};
       }
     }
-    if (status.code() != absl::StatusCode::kResourceExhausted ||
-        reply_limit == kUnknownLimit ||
-        !absl::EndsWith(status.message(),
-                        absl::StrCat(" vs. ", reply_limit, ")"))) {
+    if (reply_limit == kUnknownLimit || !IsTooLargeForGrpc(status)) {
       return status;
     }
-    return absl::ResourceExhaustedError(
-        absl::StrCat(status.message(),
-                     "; the reply is beyond ClientOptions::max_reply_bytes"));
+    const bool is_reply = absl::EndsWith(
+        status.message(), absl::StrCat(" vs. ", reply_limit, ")"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        status.message(),
+        is_reply ? "; the reply is beyond ClientOptions::max_reply_bytes"
+                 : "; the request is beyond the server's --max-message-bytes"));
   }
 
   static constexpr int kUnknownLimit = -1;

@@ -216,7 +216,7 @@ absl::Status Stream(const ComputeFlags& flags, const Connection& connection) {
 // was not, and then is not in the response.
 absl::StatusOr<v1::ComputeAttentionResponse> ComputeAndDraw(
     v1::ComputeAttentionRequest request, const PictureFlags& flags,
-    const Connection& connection) {
+    const Connection& connection, std::optional<AttentionPicture>& drawn) {
   const absl::StatusOr<OutputFormat> format = FormatOf(flags);
   if (!format.ok()) return format.status();
   const bool was_asked_for = request.has_attention_matrix();
@@ -226,12 +226,23 @@ absl::StatusOr<v1::ComputeAttentionResponse> ComputeAndDraw(
   if (!response.ok()) return response.status();
   const auto shown = ShowAttention(request, *response, connection);
   if (!shown.ok()) return shown.status();
-  const auto picture = MakePicture(*shown, flags);
+  auto picture = MakePicture(*shown, flags);
   if (!picture.ok()) return picture.status();
-  absl::Status status = WritePicture(*picture, flags);
-  if (!status.ok()) return status;
+  drawn = *std::move(picture);
   if (!was_asked_for) response->clear_attention_matrix();
   return response;
+}
+
+absl::Status WriteResult(const ComputeFlags& flags,
+                         const std::optional<FileFormat>& format,
+                         const std::vector<std::string>& names,
+                         v1::ComputeAttentionResponse response) {
+  const std::string out = flags.out.empty() ? "-" : flags.out;
+  if (format) return WriteTensors(out, *format, names, std::move(response));
+  if (flags.json) return WriteFile(out, MessageToJson(response));
+  const absl::StatusOr<std::string> tables = ResponseTables(response);
+  if (!tables.ok()) return tables.status();
+  return WriteFile(out, *tables);
 }
 
 absl::Status Compute(const ComputeFlags& flags, const Connection& connection) {
@@ -245,17 +256,16 @@ absl::Status Compute(const ComputeFlags& flags, const Connection& connection) {
     if (!to_write.ok()) return to_write.status();
     names = *std::move(to_write);
   }
+  std::optional<AttentionPicture> picture;
   auto response =
       flags.picture.out.empty()
           ? connection.client.ComputeAttention(*request, connection.Options())
-          : ComputeAndDraw(*request, flags.picture, connection);
+          : ComputeAndDraw(*request, flags.picture, connection, picture);
   if (!response.ok()) return response.status();
-  const std::string out = flags.out.empty() ? "-" : flags.out;
-  if (format) return WriteTensors(out, *format, names, *std::move(response));
-  if (flags.json) return WriteFile(out, MessageToJson(*response));
-  const absl::StatusOr<std::string> tables = ResponseTables(*response);
-  if (!tables.ok()) return tables.status();
-  return WriteFile(out, *tables);
+  absl::Status status = WriteResult(flags, format, names, *std::move(response));
+  // The picture last: one that was there stays unless all else went well.
+  if (!status.ok() || !picture) return status;
+  return WritePicture(*picture, flags.picture);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "client/cpp/files/element_text.h"
 #include "proto/error_text.h"
 
@@ -34,7 +35,8 @@ class CsvReader {
   }
 
   absl::Status TakeLine(absl::string_view line) {
-    ++line_number_;
+    // Spreadsheets write a byte order mark before the first.
+    if (++line_number_ == 1) absl::ConsumePrefix(&line, "\xef\xbb\xbf");
     if (absl::StripAsciiWhitespace(line).empty()) return absl::OkStatus();
     int64_t cells = 0;
     for (const absl::string_view cell : absl::StrSplit(line, ',')) {

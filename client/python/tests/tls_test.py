@@ -68,3 +68,7 @@ def test_files_that_cannot_be_used_are_named(connect, files):
         connect("localhost:1", tls=Tls(cert=files["cert"]))
     with pytest.raises(OSError, match="nothing.pem"):
         connect("localhost:1", tls=Tls(ca=files["ca"].with_name("nothing.pem")))
+    with pytest.raises(ValueError, match="key.pem has no CERTIFICATE in PEM"):
+        connect("localhost:1", tls=Tls(ca=files["key"]))
+    with pytest.raises(ValueError, match="cert.pem has no PRIVATE KEY in PEM"):
+        connect("localhost:1", tls=Tls(cert=files["cert"], key=files["cert"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 from dataclasses import dataclass
 
 import grpc
@@ -29,15 +30,30 @@ class Tls:
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Raises OSError, naming the file, if one cannot be read, and ValueError
-        if there is a certificate without its key or the other way round."""
+        if it is not PEM, or if there is a certificate without its key or the
+        other way round."""
         if (self.cert is None) != (self.key is None):
             given, missing = (("cert", "key") if self.key is None
                               else ("key", "cert"))
             raise ValueError(f"tls has {given} without {missing}; it takes both")
-        ca, key, cert = (
-            None if path is None else pathlib.Path(path).read_bytes()
-            for path in (self.ca, self.key, self.cert))
-        return grpc.ssl_channel_credentials(ca, key, cert)
+        return grpc.ssl_channel_credentials(
+            _read_pem(self.ca, "CERTIFICATE"), _read_pem(self.key, "PRIVATE KEY"),
+            _read_pem(self.cert, "CERTIFICATE"))
+
+
+def _read_pem(
+    path: str | os.PathLike[str] | None, kind: str
+) -> bytes | None:
+    """What a file has, in which there is something of this kind; gRPC would say
+    no more than that no server can be reached."""
+    if path is None:
+        return None
+    pem = pathlib.Path(path).read_bytes()
+    # A key has its algorithm before these words.
+    if not re.search(rb"-----BEGIN [A-Z0-9 ]*" + kind.encode() + b"-----", pem):
+        raise ValueError(f"{path} has no {kind} in PEM "
+                         f"(-----BEGIN {kind}-----)")
+    return pem
 
 
 def channel_options(max_reply_bytes: int) -> list[tuple[str, int]]:
