@@ -342,6 +342,30 @@ TEST_F(ClientTest, StreamHasNoMoreUnansweredThanItsBound) {
   EXPECT_EQ(answers.by_id.size(), 100u);
 }
 
+TEST_F(ClientTest, StreamThatIsFullWaitsForRoomForAGroup) {
+  StreamOptions options;
+  options.max_in_flight = 16;  // in groups of 2
+  std::atomic<int> sent{0};
+  std::atomic<int> answered{0};
+  service_.on_batch = [&](size_t read) {
+    while (read == 1 && sent < 16) std::this_thread::yield();
+    if (read != 2) return;
+    while (answered < 1) std::this_thread::yield();
+    // Were one answer enough, another request would go now.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(sent, 16);
+  };
+  const Client client(target());
+  const auto stream = client.OpenStream(
+      [&](const AttentionStream::Answer&) { ++answered; }, options);
+  for (uint64_t id = 0; id < 40; ++id) {
+    ASSERT_TRUE(stream->Send(id, WithQuery()).ok());
+    ++sent;
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(answered, 40);
+}
+
 TEST_F(ClientTest, StreamThatBreaksAnswersWhatIsLeftWithTheReason) {
   service_.batch = 10;
   service_.end_after = 3;

@@ -9,6 +9,10 @@
 namespace attention::client {
 namespace {
 
+// The part of max_in_flight that Send waits for once all of it is in flight, so
+// that requests are sent together rather than each when an answer comes.
+constexpr int kGroups = 8;
+
 // The details of a google.rpc.Status are those of a call's trailers.
 absl::Status FromProto(const google::rpc::Status& error) {
   return FromGrpc(grpc::Status(static_cast<grpc::StatusCode>(error.code()),
@@ -39,8 +43,10 @@ AttentionStream::Impl::Impl(
     : context_(std::move(context)),
       call_(stub.StreamAttention(context_.get())),
       max_in_flight_(static_cast<size_t>(std::max(options.max_in_flight, 1))),
+      group_(std::max<size_t>(max_in_flight_ / kGroups, 1)),
       on_answer_(std::move(on_answer)),
       with_cure_(std::move(with_cure)),
+      writer_([this] { Write(); }),
       reader_([this] { Read(); }) {}
 
 AttentionStream::Impl::~Impl() {
@@ -51,6 +57,7 @@ AttentionStream::Impl::~Impl() {
   }
   if (!ended) Cancel();
   reader_.join();
+  writer_.join();
 }
 
 absl::Status AttentionStream::Impl::Send(uint64_t id,
@@ -58,32 +65,49 @@ absl::Status AttentionStream::Impl::Send(uint64_t id,
   v1::StreamAttentionRequest message;
   message.set_id(id);
   *message.mutable_request() = std::move(request);
-  const std::lock_guard<std::mutex> write_lock(writing_);
   {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] {
-      return over_ || closed_ || unanswered_.size() < max_in_flight_;
-    });
+    changed_.wait(lock, [this] { return over_ || closed_ || !full_; });
     if (closed_) {
       return absl::FailedPreconditionError("the stream has been finished");
     }
     if (over_) return status_;
     unanswered_.insert(id);
+    full_ = unanswered_.size() >= max_in_flight_;
+    outgoing_.push_back(std::move(message));
   }
-  // A failure means that the stream has ended, and then the reader answers.
-  call_->Write(message);
+  to_write_.notify_one();
   return absl::OkStatus();
 }
 
+void AttentionStream::Impl::Write() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    to_write_.wait(lock,
+                   [this] { return over_ || closed_ || !outgoing_.empty(); });
+    if (over_) return;
+    if (outgoing_.empty()) break;
+    const v1::StreamAttentionRequest message = std::move(outgoing_.front());
+    outgoing_.pop_front();
+    grpc::WriteOptions options;
+    // What follows at once can travel with this.
+    if (!outgoing_.empty()) options.set_buffer_hint();
+    lock.unlock();
+    // A failure means that the stream has ended, and then the reader answers.
+    if (!call_->Write(message, options)) return;
+    lock.lock();
+  }
+  lock.unlock();
+  call_->WritesDone();
+}
+
 absl::Status AttentionStream::Impl::Finish() {
-  const std::lock_guard<std::mutex> write_lock(writing_);
-  bool first = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    first = !std::exchange(closed_, true);
+    closed_ = true;
   }
   changed_.notify_all();
-  if (first) call_->WritesDone();
+  to_write_.notify_one();
   std::unique_lock<std::mutex> lock(mutex_);
   changed_.wait(lock, [this] { return ended_; });
   return status_;
@@ -94,6 +118,10 @@ bool AttentionStream::Impl::TakeOut(uint64_t id) {
   const auto found = unanswered_.find(id);
   if (found == unanswered_.end()) return false;
   unanswered_.erase(found);
+  if (full_ && unanswered_.size() + group_ <= max_in_flight_) {
+    full_ = false;
+    changed_.notify_all();
+  }
   return true;
 }
 
@@ -106,18 +134,19 @@ void AttentionStream::Impl::Read() {
     // its way; whoever sent it hears of the end of the stream.
     if (!TakeOut(answer.id)) continue;
     on_answer_(std::move(answer));
-    changed_.notify_all();
   }
   const absl::Status status = with_cure_(call_->Finish());
   std::multiset<uint64_t> left;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     over_ = true;
+    outgoing_.clear();
     left.swap(unanswered_);
     status_ = status.ok() && !closed_
                   ? absl::UnknownError("the server ended the stream")
                   : status;
   }
+  to_write_.notify_one();
   for (const uint64_t id : left) {
     on_answer_({id, status.ok() ? absl::DataLossError(
                                       "the stream ended without an answer")

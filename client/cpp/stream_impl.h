@@ -3,6 +3,7 @@
 #define CLIENT_CPP_STREAM_IMPL_H_
 
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -15,7 +16,8 @@
 
 namespace attention::client {
 
-// Owns the call and the thread that reads its answers.
+// Owns the call, the thread that writes requests and the one that reads
+// answers.
 class AttentionStream::Impl {
  public:
   // `context` has its deadline. `with_cure` words a status of gRPC for the
@@ -33,6 +35,9 @@ class AttentionStream::Impl {
   void Cancel() { context_->TryCancel(); }
 
  private:
+  // Sends what is in outgoing_: what is there together in one packet, if it is
+  // small.
+  void Write();
   void Read();
   // Whether `id` was without an answer; it has one now.
   bool TakeOut(uint64_t id);
@@ -42,19 +47,22 @@ class AttentionStream::Impl {
                                                  v1::StreamAttentionResponse>>
       call_;
   const size_t max_in_flight_;
+  const size_t group_;  // requests there must be room for once it was full
   const OnAnswer on_answer_;
   const std::function<absl::Status(const grpc::Status&)> with_cure_;
 
-  std::mutex writing_;  // one write at a time; taken before mutex_
-
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable changed_;
+  std::mutex mutex_;                  // guards what follows
+  std::condition_variable to_write_;  // what Write waits for
+  std::condition_variable changed_;   // what others wait for
+  std::deque<v1::StreamAttentionRequest> outgoing_;
   std::multiset<uint64_t> unanswered_;
+  bool full_ = false;    // and there is no room for a group yet
   bool closed_ = false;  // no request will follow
   bool over_ = false;    // nothing will be read; status_ tells why
   bool ended_ = false;   // and every request has its answer
   absl::Status status_;
 
+  std::thread writer_;
   std::thread reader_;
 };
 

@@ -22,9 +22,9 @@
 namespace attention::client {
 
 struct StreamOptions {
-  // Send waits while this many requests have no answer yet; at least 1. The
-  // server has a bound of its own
-  // (GetServerInfoResponse.limits.max_stream_in_flight).
+  // While this many requests have no answer yet, Send waits until an eighth of
+  // them has one, so that requests travel together; at least 1. The server has
+  // a bound of its own (GetServerInfoResponse.limits.max_stream_in_flight).
   int max_in_flight = 64;
 };
 
@@ -50,10 +50,10 @@ class AttentionStream {
   AttentionStream(const AttentionStream&) = delete;
   AttentionStream& operator=(const AttentionStream&) = delete;
 
-  // Sends a request; `id` comes back with its answer. Waits while max_in_flight
-  // have no answer, and while the server does not read. An error means that the
-  // request was not taken, because the stream has ended: UNAVAILABLE if the
-  // server shuts down, FAILED_PRECONDITION after Finish.
+  // Takes a request, which another thread sends; `id` comes back with its
+  // answer. Waits as max_in_flight says. An error means that the request was
+  // not taken, because the stream has ended: UNAVAILABLE if the server shuts
+  // down, FAILED_PRECONDITION after Finish.
   absl::Status Send(uint64_t id, v1::ComputeAttentionRequest request);
 
   // Says that no request will follow, waits for all answers, and returns how
