@@ -183,10 +183,36 @@ TEST_F(DamagedStore, LabelOfADamagedVersionCanBeMovedOn) {
   EXPECT_THAT(catalog->damaged(), SizeIs(3));
 }
 
+TEST_F(DamagedStore, DamagedVersionIsDeletedByItsNumber) {
+  {
+    const std::unique_ptr<Catalog> catalog = Open();
+    for (const int64_t version : {2, 3}) {
+      const absl::StatusOr<int32_t> deleted = catalog->Delete("a", version, {});
+      ASSERT_TRUE(deleted.ok()) << deleted.status();
+      EXPECT_EQ(*deleted, 1);
+      EXPECT_EQ(catalog->Delete("a", version, {}).status().code(),
+                absl::StatusCode::kNotFound);
+    }
+  }
+  const std::unique_ptr<Catalog> again = Open();
+  EXPECT_THAT(again->damaged(), IsEmpty());
+  EXPECT_EQ(NumberOf(*again, "a", Latest{}), 1);
+  EXPECT_EQ(Append(*again, "a"), 4);
+}
+
+TEST_F(DamagedStore, NameWithNothingButDamageCanBeDeleted) {
+  RunSql(path_, "DELETE FROM chunk WHERE name = 'a'");
+  EXPECT_EQ(Open()->Delete("a", {}, {}).value_or(0), 3);
+  const std::unique_ptr<Catalog> catalog = Open();
+  EXPECT_THAT(catalog->damaged(), IsEmpty());
+  EXPECT_EQ(catalog->Delete("a", {}, {}).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
 TEST_F(DamagedStore, DeletingTheNameRemovesWhatIsDamaged) {
   const absl::StatusOr<int32_t> deleted = Open()->Delete("a", {}, {});
   ASSERT_TRUE(deleted.ok()) << deleted.status();
-  EXPECT_EQ(*deleted, 1);
+  EXPECT_EQ(*deleted, 3);
   const std::unique_ptr<Catalog> catalog = Open();
   EXPECT_THAT(catalog->damaged(), IsEmpty());
   EXPECT_EQ(NumberOf(*catalog, "b", Latest{}), 1);

@@ -331,15 +331,19 @@ absl::StatusOr<int32_t> Catalog::Delete(
   int32_t deleted = 0;
   Change change;
   change.check = [&](const StoredWeightSet& set) -> absl::StatusOr<bool> {
-    const absl::StatusOr<SetPointer> found = snapshot()->Find("name", name);
-    if (!found.ok()) return found.status();
+    // A name may have nothing but what is damaged.
+    if (set.damaged.empty()) {
+      const absl::StatusOr<SetPointer> found = snapshot()->Find("name", name);
+      if (!found.ok()) return found.status();
+    }
     if (absl::Status status = CompareLatest(expected_version, set);
         !status.ok()) {
       return status;
     }
-    deleted = static_cast<int32_t>(set.versions.size());
+    deleted = static_cast<int32_t>(set.versions.size() + set.damaged.size());
     if (!version.has_value()) return true;
     deleted = 1;
+    if (set.damaged.contains(*version)) return true;
     if (FindVersion(set, *version) == nullptr) {
       return NoSuchVersion("version", set, *version);
     }

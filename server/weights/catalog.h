@@ -86,8 +86,8 @@ class Catalog {
       const std::string& name, const std::string& label,
       std::optional<int64_t> version, std::optional<int64_t> expected_version);
 
-  // Deletes one version, or all versions and labels of `name`. Returns the
-  // number of versions deleted.
+  // Deletes one version, or all versions and labels of `name`, damaged ones
+  // included. Returns the number of versions deleted.
   absl::StatusOr<int32_t> Delete(const std::string& name,
                                  std::optional<int64_t> version,
                                  std::optional<int64_t> expected_version);

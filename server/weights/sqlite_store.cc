@@ -135,6 +135,7 @@ class SqliteStore : public Store {
         return absl::OkStatus();
       }
       if (!absl::IsDataLoss(version.status())) return version.status();
+      set.damaged.insert(number);
       damaged.push_back(absl::StrCat("version ", number, " of ",
                                      Quoted(set.name), ": ",
                                      version.status().message()));

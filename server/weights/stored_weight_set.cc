@@ -56,9 +56,12 @@ void DeleteVersions(StoredWeightSet& set, int64_t version) {
   ++set.revision;
   if (version == 0) {
     set.versions.clear();
+    set.damaged.clear();
     set.labels.clear();
   } else if (FindVersion(set, version) != nullptr) {
     set.versions.erase(LowerBound(set, version));
+  } else {
+    set.damaged.erase(version);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct StoredWeightSet {
   int64_t last_version = 0;
   std::vector<std::shared_ptr<const WeightSetVersion>> versions;  // ascending
   std::map<std::string, int64_t> labels;                          // to version
+  // Versions the store holds but cannot answer for: not served, to be deleted.
+  std::set<int64_t> damaged;
 };
 
 // The version with this number; null if there is none.
