@@ -17,6 +17,7 @@ namespace attention::weights {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
@@ -202,6 +203,9 @@ TEST_F(DamagedStore, DamagedVersionIsDeletedByItsNumber) {
 
 TEST_F(DamagedStore, NameWithNothingButDamageCanBeDeleted) {
   RunSql(path_, "DELETE FROM chunk WHERE name = 'a'");
+  const absl::Status missing = Open()->Delete("a", 9, {}).status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(missing.message()), EndsWith("weight sets \"b\""));
   EXPECT_EQ(Open()->Delete("a", {}, {}).value_or(0), 3);
   const std::unique_ptr<Catalog> catalog = Open();
   EXPECT_THAT(catalog->damaged(), IsEmpty());

@@ -331,8 +331,10 @@ absl::StatusOr<int32_t> Catalog::Delete(
   int32_t deleted = 0;
   Change change;
   change.check = [&](const StoredWeightSet& set) -> absl::StatusOr<bool> {
-    // A name may have nothing but what is damaged.
-    if (set.damaged.empty()) {
+    const bool is_damaged =
+        version.has_value() && set.damaged.contains(*version);
+    // What is damaged is not to be found, and a name may have nothing else.
+    if (version.has_value() ? !is_damaged : set.damaged.empty()) {
       const absl::StatusOr<SetPointer> found = snapshot()->Find("name", name);
       if (!found.ok()) return found.status();
     }
@@ -343,7 +345,7 @@ absl::StatusOr<int32_t> Catalog::Delete(
     deleted = static_cast<int32_t>(set.versions.size() + set.damaged.size());
     if (!version.has_value()) return true;
     deleted = 1;
-    if (set.damaged.contains(*version)) return true;
+    if (is_damaged) return true;
     if (FindVersion(set, *version) == nullptr) {
       return NoSuchVersion("version", set, *version);
     }
