@@ -8,7 +8,7 @@ namespace attention::bench {
 namespace {
 
 bool TakePrefix(const std::string& prefix, std::string& text) {
-  if (text.rfind(prefix, 0) != 0) return false;
+  if (!text.starts_with(prefix)) return false;
   text.erase(0, prefix.size());
   return true;
 }

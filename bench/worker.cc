@@ -88,7 +88,7 @@ int RunWorker(int argc, char** argv, const Commands& commands) {
   if (serve) {
     std::string line;
     while (std::getline(std::cin, line)) {
-      std::cout << AnswerTo(line, commands) << std::endl;
+      std::cout << AnswerTo(line, commands) << '\n' << std::flush;
     }
     return 0;
   }

@@ -135,6 +135,7 @@ std::string Words(const Command& root) {
   std::string cases;
   ForEach(root, [&](const Command& command) {
     std::vector<std::string> words;
+    words.reserve(command.commands.size());
     std::string files;
     for (const Command& below : command.commands) {
       words.push_back(below.path.back());

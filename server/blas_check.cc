@@ -82,7 +82,7 @@ absl::StatusOr<std::string> TestInChild(char* name) {
       posix_spawn(&child, kSelf, &actions, nullptr, words, environ);
   posix_spawn_file_actions_destroy(&actions);
   close(pipe_ends[1]);
-  const std::string said = error == 0 ? ReadAll(pipe_ends[0]) : "";
+  std::string said = error == 0 ? ReadAll(pipe_ends[0]) : "";
   close(pipe_ends[0]);
   if (error != 0) {
     return absl::UnavailableError(

@@ -273,6 +273,7 @@ DeterminismReport CheckDeterminism(const Compute& compute, int64_t requests,
   }
   Requests source(first_seed);
   std::vector<BatchCheck> checks;
+  checks.reserve(static_cast<size_t>(requests));
   for (int64_t i = 0; i < requests; ++i) {
     checks.emplace_back(compute, source.Next());
   }

@@ -135,7 +135,7 @@ TEST_P(GoldenTest, ReferenceAgreesWithTorch) {
       {"attention_weights_mean", &answer.mean_weights},
       {"lse", &answer.lse}};
   for (const auto& [name, expected] : golden.expected) {
-    if (name.rfind("top_k", 0) == 0) continue;
+    if (name.starts_with("top_k")) continue;
     const reference::Comparison comparison =
         reference::Compare(name, expected.value, *answers.at(name));
     EXPECT_TRUE(comparison.ok) << comparison.message;

@@ -139,7 +139,8 @@ class Fuzz {
       ++findings_;
       const std::lock_guard<std::mutex> lock(printing_);
       std::cout << "seed " << seed << ": " << comparison.message << "\n  "
-                << original.Describe() << std::endl;
+                << original.Describe() << '\n'
+                << std::flush;
     }
   }
 
@@ -168,7 +169,7 @@ int Main(const std::vector<std::string>& arguments) {
   for (size_t i = 0; i < arguments.size(); i += 2) {
     const std::string& value = arguments[i + 1];
     if (arguments[i] == "--cases") {
-      settings.cases = std::atoll(value.c_str());
+      settings.cases = std::strtoll(value.c_str(), nullptr, 10);
     } else if (arguments[i] == "--seed") {
       settings.first_seed = std::strtoull(value.c_str(), nullptr, 10);
     } else if (arguments[i] == "--plant" && Mistakes().count(value) == 1) {
@@ -186,7 +187,8 @@ int Main(const std::vector<std::string>& arguments) {
                                       {"elements", fuzz.elements()},
                                       {"findings", fuzz.findings()},
                                       {"seconds", elapsed.count()}}
-            << std::endl;
+            << '\n'
+            << std::flush;
   return (fuzz.findings() > 0) == (settings.plant != nullptr) ? 0 : 1;
 }
 

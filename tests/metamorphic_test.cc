@@ -210,6 +210,7 @@ TEST_P(MetamorphicTest, GroupedHeadsEqualRepeatedHeads) {
     Problem& problem = repeated.problem;
     const int64_t group = problem.num_heads / problem.num_kv_heads;
     std::vector<int64_t> heads;
+    heads.reserve(static_cast<size_t>(problem.num_heads));
     for (int64_t head = 0; head < problem.num_heads; ++head) {
       heads.push_back(head / group);
     }

@@ -39,7 +39,7 @@ class ProgressBarTest : public ::testing::Test {
   }
 
   int width_ = 80;
-  ProgressBar::Clock::time_point now_{};
+  ProgressBar::Clock::time_point now_;
   std::vector<std::string> written_;
 };
 

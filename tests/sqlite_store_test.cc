@@ -14,7 +14,9 @@
 #include "tests/sqlite_stores.h"
 
 // SQLite's, which the tests watch: how often something was brought to the disk.
-static std::atomic<int> syncs{0};
+namespace {
+std::atomic<int> syncs{0};
+}  // namespace
 extern "C" int fsync(int) {
   ++syncs;
   return 0;

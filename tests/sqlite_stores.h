@@ -96,6 +96,7 @@ inline void AppendVersions(Store& store, const std::string& name, int64_t count,
 // The numbers of the versions of `set`.
 inline std::vector<int64_t> NumbersOf(const StoredWeightSet& set) {
   std::vector<int64_t> numbers;
+  numbers.reserve(set.versions.size());
   for (const auto& version : set.versions) {
     numbers.push_back(version->record().version);
   }

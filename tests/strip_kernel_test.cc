@@ -135,6 +135,7 @@ TEST_P(StripKernelTest, FinishingDividesAndTransposesBack) {
       }
       std::vector<double> rows(static_cast<size_t>(count * columns), -1);
       std::vector<double*> pointers;
+      pointers.reserve(static_cast<size_t>(count));
       for (int64_t r = 0; r < count; ++r) {
         pointers.push_back(rows.data() + r * columns);
       }
@@ -290,6 +291,7 @@ TEST_P(StripKernelTest, EachRowCountsTheKeysItSees) {
     end[r] = static_cast<double>(count - r % 5);
   }
   std::vector<double> keys;
+  keys.reserve(static_cast<size_t>(count));
   for (int64_t j = 0; j < count; ++j) {
     keys.push_back(static_cast<double>(j) / 64);
   }
@@ -426,6 +428,7 @@ TEST_P(StripKernelTest, AQuotientThatOverflowsIsReported) {
 TEST_P(StripKernelTest, ARowDoesNotDependOnItsLaneOrItsNeighbours) {
   TestStrip<float> strip;
   std::vector<float> keys;
+  keys.reserve(100);
   for (int64_t j = 0; j < 100; ++j) {
     keys.push_back(std::sin(static_cast<float>(j)));
   }

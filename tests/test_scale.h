@@ -17,7 +17,7 @@ inline int64_t Scaled(int64_t count) {
   double scale = 1;
 #endif
   const char* set = std::getenv("ATTENTION_TEST_SCALE");
-  if (set != nullptr) scale = std::atof(set);
+  if (set != nullptr) scale = std::strtod(set, nullptr);
   return std::max<int64_t>(
       1, static_cast<int64_t>(static_cast<double>(count) * scale));
 }

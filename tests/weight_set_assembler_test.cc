@@ -78,7 +78,7 @@ absl::StatusOr<StoredWeightSet> Assemble(
     const std::vector<v1::GetWeightsResponse>& stream) {
   WeightSetAssembler assembler;
   for (const auto& message : stream) {
-    const absl::Status status = assembler.Take(message);
+    absl::Status status = assembler.Take(message);
     if (!status.ok()) return status;
   }
   return assembler.Finish();

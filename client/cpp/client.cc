@@ -22,8 +22,8 @@
 namespace attention::client {
 namespace {
 
+using ::grpc::health::v1::Health;
 using v1::AttentionService;
-using Health = ::grpc::health::v1::Health;
 
 int ReceiveLimit(const ClientOptions& options) {
   return static_cast<int>(std::clamp<int64_t>(options.max_reply_bytes, 0,
@@ -257,7 +257,7 @@ absl::StatusOr<StoredWeightSet> Client::GetWeights(
   WeightSetAssembler assembler;
   v1::GetWeightsResponse message;
   while (reader->Read(&message)) {
-    const absl::Status status = assembler.Take(message);
+    absl::Status status = assembler.Take(message);
     if (!status.ok()) {
       // Finish waits for the server, which need not go on.
       context.TryCancel();

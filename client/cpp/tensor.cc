@@ -52,7 +52,7 @@ absl::StatusOr<std::vector<T>> ReadElements(const v1::Tensor& tensor) {
                                    "; expected a float dtype"));
   }
   std::vector<T> elements(static_cast<size_t>(view->size()));
-  const absl::Status status = view->Read(
+  absl::Status status = view->Read(
       0, view->size(), TensorView::Accept::kFiniteOrMinusInf, elements.data());
   if (!status.ok()) return status;
   return elements;
@@ -84,7 +84,7 @@ absl::StatusOr<v1::Tensor> MakeTensor(absl::Span<const double> elements,
                                    elements.size(), " elements"));
   }
   v1::Tensor tensor;
-  const absl::Status status =
+  absl::Status status =
       EncodeTensor(elements, shape, dtype, /*as_values=*/false, kField, tensor);
   if (!status.ok()) return status;
   return tensor;
@@ -113,7 +113,7 @@ absl::StatusOr<std::vector<uint8_t>> ReadMask(const v1::Tensor& tensor) {
         absl::StrCat("is ", DataTypeName(view->dtype()), "; expected BOOL"));
   }
   std::vector<uint8_t> attend(static_cast<size_t>(view->size()));
-  const absl::Status status = view->ReadBool(attend.data());
+  absl::Status status = view->ReadBool(attend.data());
   if (!status.ok()) return status;
   return attend;
 }

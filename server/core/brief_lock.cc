@@ -8,7 +8,7 @@ constexpr int kLooks = 120;
 
 // Tells the processor that this thread only waits.
 void Pause() {
-#if defined(__x86_64__)
+#ifdef __x86_64__
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   asm volatile("yield");

@@ -64,7 +64,7 @@ void Call::Finish(const absl::Status& status) {
     Log(status);
     if (!status.ok() && facts_.tell_id) facts_.tell_id(facts_.id());
     answer = ToGrpcStatus(IsOurMistake(status) ? Concealed() : status);
-  } catch (const std::bad_alloc&) {
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
     // Out of memory even for the text: the code alone still ends the call.
   }
   if (ticket_ != nullptr) ticket_->Answered();

@@ -40,6 +40,7 @@ int64_t LatestOf(const StoredWeightSet& set) {
 absl::Status NoSuchVersion(absl::string_view field, const StoredWeightSet& set,
                            int64_t version) {
   std::vector<std::string> versions;
+  versions.reserve(set.versions.size());
   for (const VersionPointer& present : set.versions) {
     versions.push_back(absl::StrCat(present->record().version));
   }
@@ -51,6 +52,7 @@ absl::Status NoSuchVersion(absl::string_view field, const StoredWeightSet& set,
 absl::Status NoSuchLabel(absl::string_view field, const StoredWeightSet& set,
                          const std::string& label) {
   std::vector<std::string> labels;
+  labels.reserve(set.labels.size());
   for (const auto& [name, version] : set.labels) labels.push_back(name);
   return FieldError(
       absl::StatusCode::kNotFound, field,

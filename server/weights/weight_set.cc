@@ -164,10 +164,9 @@ absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetVersion::MakeChecked(
   std::unique_ptr<WeightSetVersion> version(
       new WeightSetVersion(std::move(record)));
   version->dims_ = dims;
-  const absl::Status prepared =
-      version->record_.contents.dtype == DType::kFloat64
-          ? version->As<double>().status()
-          : version->As<float>().status();
+  absl::Status prepared = version->record_.contents.dtype == DType::kFloat64
+                              ? version->As<double>().status()
+                              : version->As<float>().status();
   if (!prepared.ok()) return prepared;
   return version;
 }

@@ -268,12 +268,12 @@ absl::StatusOr<v1::ComputeAttentionRequest> BuildRequest(
   if (!flags.request.empty()) {
     const absl::StatusOr<std::string> text = ReadFile(flags.request);
     if (!text.ok()) return text.status();
-    const absl::Status status = MessageFromJson(*text, flags.request, request);
+    absl::Status status = MessageFromJson(*text, flags.request, request);
     if (!status.ok()) return status;
   } else if (flags.tensors.query.empty()) {
     return UsageError("--query or --request is required");
   }
-  const absl::Status status = ApplyRequestFlags(
+  absl::Status status = ApplyRequestFlags(
       flags, /*stdin_is_taken=*/flags.request == "-", request);
   if (!status.ok()) return status;
   return request;

@@ -152,12 +152,12 @@ absl::Status Demo(const DemoFlags& flags, const Connection& connection) {
   absl::Status status =
       RunExamples(*chapter, StyleOf(flags), connection, tally);
   if (status.ok()) {
-    status = WriteStandardOutput(
-        flags.json ? PrettyJson({{"title", chapter->title},
-                                 {"examples", std::move(tally.examples)},
-                                 {"numbers", tally.checked},
-                                 {"off", tally.off}})
-                   : kNext);
+    status = WriteStandardOutput(flags.json
+                                     ? PrettyJson({{"title", chapter->title},
+                                                   {"examples", tally.examples},
+                                                   {"numbers", tally.checked},
+                                                   {"off", tally.off}})
+                                     : kNext);
   }
   if (!status.ok()) return status;
   if (!tally.off.empty()) {

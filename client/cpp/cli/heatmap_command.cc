@@ -46,7 +46,7 @@ absl::StatusOr<MatrixToShow> ReadResponse(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) return text.status();
   v1::ComputeAttentionResponse response;
-  const absl::Status status = MessageFromJson(*text, path, response);
+  absl::Status status = MessageFromJson(*text, path, response);
   if (!status.ok()) return status;
   if (!response.has_attention_matrix()) {
     return UsageError(absl::StrCat(

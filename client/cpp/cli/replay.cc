@@ -132,7 +132,7 @@ absl::StatusOr<Replayed> Replay(const ChapterCase& example, int digits,
   Replayed replayed;
   v1::ComputeAttentionRequest request = example.request;
   if (example.set_weights.has_value()) {
-    const absl::Status sent = SendWeights(example, connection, replayed);
+    absl::Status sent = SendWeights(example, connection, replayed);
     if (!sent.ok()) return sent;
     // Whatever else has been put under this name, this is the one meant.
     request.mutable_weight_set()->set_version(replayed.weight_set->version());

@@ -361,7 +361,7 @@ absl::StatusOr<v1::SetWeightsRequest> BuildImportRequest(
 
 absl::StatusOr<v1::SetWeightsRequest> BuildInitRequest(const InitFlags& flags) {
   v1::SetWeightsRequest request;
-  const absl::Status status = ApplyVersion(flags.version, request);
+  absl::Status status = ApplyVersion(flags.version, request);
   if (!status.ok()) return status;
   v1::Initializer& initializer = *request.mutable_initializer();
   initializer.set_distribution(flags.distribution);

@@ -178,6 +178,7 @@ class NpzFile : public ArrayBundle {
 
   std::vector<std::string> Names() const override {
     std::vector<std::string> names;
+    names.reserve(members_.size());
     for (const auto& [name, index] : members_) names.push_back(name);
     return names;
   }

@@ -29,6 +29,7 @@ class SafetensorsFile : public ArrayBundle {
 
   std::vector<std::string> Names() const override {
     std::vector<std::string> names;
+    names.reserve(header_.entries.size());
     for (const auto& [name, entry] : header_.entries) names.push_back(name);
     return names;
   }

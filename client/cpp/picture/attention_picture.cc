@@ -94,9 +94,8 @@ std::vector<double> RoundTicks(const ValueRange& range, int intervals) {
   std::vector<double> ticks;
   // The ends count even where the division leaves them a hair outside.
   const double first = std::ceil(range.lowest / step - 1e-9);
-  for (double i = first; i * step <= range.highest + step * 1e-9; ++i) {
-    ticks.push_back(i * step);
-  }
+  const double last = std::floor(range.highest / step + 1e-9);
+  for (int i = 0; first + i <= last; ++i) ticks.push_back((first + i) * step);
   return ticks;
 }
 
