@@ -181,8 +181,10 @@ void ExpectEveryElementIsProjected(int64_t rows, int64_t out, Layout layout) {
                       std::numeric_limits<float>::quiet_NaN());
   const Step step = ProjectionStep<float>(
       input.view(),
-      {weight.elements.data(), bias.elements.data(), kIn, out, layout},
-      output.view(), {}, "query projection");
+      {{{weight.elements.data(), bias.elements.data(), kIn, out, layout},
+        output.view(),
+        {},
+        "query projection"}});
   ASSERT_TRUE(RunInline({step}).ok());
   for (int64_t row = 0; row < 2 * rows; ++row) {
     for (int64_t column = 0; column < out; ++column) {
@@ -218,12 +220,13 @@ TEST(ProjectionTest, RowsBeyondTheCountOfAnItemAreNotWritten) {
   const auto input = Owned<float>::Distinct({2, 1, 100, 2}, 0.3);
   const auto weight = Owned<float>::Distinct({1, 1, 2, 3}, 0.9);
   Owned<float> output({2, 1, 100, 3}, -1.0f);
-  ASSERT_TRUE(
-      RunInline({ProjectionStep<float>(
-                    input.view(),
-                    {weight.elements.data(), nullptr, 2, 3, Layout::kInOut},
-                    output.view(), {97, 0}, "query projection")})
-          .ok());
+  ASSERT_TRUE(RunInline({ProjectionStep<float>(
+                            input.view(), {{{weight.elements.data(), nullptr, 2,
+                                             3, Layout::kInOut},
+                                            output.view(),
+                                            {97, 0},
+                                            "query projection"}})})
+                  .ok());
   for (int64_t row = 0; row < 100; ++row) {
     EXPECT_EQ(output.at(0, 0, row, 1) == -1.0f, row >= 97);
     EXPECT_EQ(output.at(1, 0, row, 1), -1.0f);

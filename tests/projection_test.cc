@@ -42,6 +42,7 @@ struct Case {
 
   static std::vector<float> Integers(int64_t count, int64_t period) {
     std::vector<float> numbers;
+    numbers.reserve(static_cast<size_t>(count));
     const int64_t middle = period / 2;
     for (int64_t i = 0; i < count; ++i) {
       numbers.push_back(static_cast<float>(i * i % period - middle));
@@ -49,13 +50,21 @@ struct Case {
     return numbers;
   }
 
-  absl::Status Run(std::vector<int64_t> row_counts = {}) {
-    return RunInline({ProjectionStep<float>(
-        Dense<const float>(input.data(),
-                           {shape.batch, 1, shape.rows, shape.in}),
+  ProjectionOf<float> Of(std::vector<int64_t> row_counts) {
+    return {
         projection,
         Dense(output.data(), {shape.batch, shape.heads, shape.rows, shape.dim}),
-        std::move(row_counts), "key projection")});
+        std::move(row_counts), "key projection"};
+  }
+
+  ConstTensor4<float> Input() const {
+    return Dense<const float>(input.data(),
+                              {shape.batch, 1, shape.rows, shape.in});
+  }
+
+  absl::Status Run(std::vector<int64_t> row_counts = {}) {
+    return RunInline(
+        {ProjectionStep<float>(Input(), {Of(std::move(row_counts))})});
   }
 
   float Expected(int64_t item, int64_t row, int64_t column) const {
@@ -125,6 +134,47 @@ TEST(ProjectionTest, RowsBeyondTheirCountAreNotTouched) {
     ASSERT_NO_FATAL_FAILURE(ExpectRight(in_strips, 0, 100));
     ASSERT_NO_FATAL_FAILURE(ExpectRight(in_strips, 1, 0));
     ASSERT_NO_FATAL_FAILURE(ExpectRight(in_strips, 2, 33));
+  }
+}
+
+TEST(ProjectionTest, ThoseOfOneInputAreEachWhatTheyAreAlone) {
+  for (const int64_t rows : {1, 2, 100, 129, 600, 1057}) {
+    Case wide({2, rows, 3, 5, 200}, Layout::kOutIn, true);
+    Case one_head({2, rows, 3, 1, 70}, Layout::kOutIn, true);
+    Case narrow({2, rows, 3, 4, 33}, Layout::kInOut, false);
+    Case last({2, rows, 3, 2, 401}, Layout::kOutIn, false);
+    const int64_t few = rows / 2;
+    ASSERT_TRUE(RunInline({ProjectionStep<float>(
+                              wide.Input(),
+                              {wide.Of({}), one_head.Of({}),
+                               narrow.Of({few, rows}), last.Of({0, few})})})
+                    .ok());
+    for (const int64_t item : {0, 1}) {
+      ASSERT_NO_FATAL_FAILURE(ExpectRight(wide, item, rows));
+      ASSERT_NO_FATAL_FAILURE(ExpectRight(one_head, item, rows));
+      ASSERT_NO_FATAL_FAILURE(
+          ExpectRight(narrow, item, item == 0 ? few : rows));
+      ASSERT_NO_FATAL_FAILURE(ExpectRight(last, item, item == 0 ? 0 : few));
+    }
+  }
+}
+
+TEST(ProjectionTest, OverflowOfARowBeyondItsCountIsNone) {
+  for (const int64_t rows : {98, 610}) {
+    Case zeros({1, rows, 2, 2, 400}, Layout::kInOut, false);
+    zeros.weight.assign(zeros.weight.size(), 0);
+    zeros.input[static_cast<size_t>(2 * (rows - 1))] =
+        std::numeric_limits<float>::max();
+    Case short_of_it({1, rows, 2, 2, 400}, Layout::kInOut, false);
+    short_of_it.weight.assign(short_of_it.weight.size(), 0);
+    short_of_it.weight[399] = 3;
+    const auto run = [&](int64_t count) {
+      return RunInline({ProjectionStep<float>(
+          zeros.Input(), {zeros.Of({}), short_of_it.Of({count})})});
+    };
+    EXPECT_TRUE(run(rows - 1).ok());
+    EXPECT_THAT(std::string(run(rows).message()),
+                HasSubstr(absl::StrCat("row ", rows - 1, ", column 399]")));
   }
 }
 

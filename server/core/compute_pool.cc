@@ -49,6 +49,17 @@ absl::Status RunTask(const Step& step, int64_t task, Workspace& workspace,
 
 }  // namespace
 
+Step Together(std::vector<Step> steps) {
+  int64_t tasks = 0;
+  for (const Step& step : steps) tasks += step.tasks;
+  return {tasks,
+          [steps = std::move(steps)](int64_t task, Workspace& workspace) {
+            auto step = steps.begin();
+            for (; task >= step->tasks; ++step) task -= step->tasks;
+            return step->run(task, workspace);
+          }};
+}
+
 void Workspace::Free::operator()(void* p) const { std::free(p); }
 
 void* Workspace::AllocateBytes(size_t bytes) {

@@ -59,6 +59,9 @@ struct Step {
   std::function<absl::Status(int64_t task, Workspace& workspace)> run;
 };
 
+// Steps that do not depend on each other, as one.
+Step Together(std::vector<Step> steps);
+
 // How long a computation may take.
 enum class Length {
   kAny,

@@ -107,16 +107,36 @@ struct Intermediates {
   }
 };
 
-// Steps that do not depend on each other, as one.
-Step Together(std::vector<Step> steps) {
-  int64_t tasks = 0;
-  for (const Step& step : steps) tasks += step.tasks;
-  return {tasks,
-          [steps = std::move(steps)](int64_t task, Workspace& workspace) {
-            auto step = steps.begin();
-            for (; task >= step->tasks; ++step) task -= step->tasks;
-            return step->run(task, workspace);
-          }};
+// Query, key and value, one step; what they have in common is read once.
+template <typename T>
+Step InputProjections(const LayerWeights<T>& weights,
+                      const AttentionInputs<T>& inputs,
+                      const AttentionOptions& options,
+                      const Intermediates<T>& between) {
+  using Group = std::pair<ConstTensor4<T>, std::vector<ProjectionOf<T>>>;
+  std::vector<Group> groups;
+  const auto add = [&groups](const ConstTensor4<T>& input,
+                             ProjectionOf<T> projection) {
+    for (auto& [shared, projections] : groups) {
+      if (shared.data == input.data && shared.shape == input.shape &&
+          shared.stride == input.stride) {
+        projections.push_back(std::move(projection));
+        return;
+      }
+    }
+    groups.push_back({input, {std::move(projection)}});
+  };
+  add(inputs.query, {weights.query, between.query, {}, "query projection"});
+  add(inputs.key,
+      {weights.key, between.key, options.key_lengths, "key projection"});
+  add(inputs.value,
+      {weights.value, between.value, options.key_lengths, "value projection"});
+  std::vector<Step> steps;
+  steps.reserve(groups.size());
+  for (auto& [input, projections] : groups) {
+    steps.push_back(ProjectionStep<T>(input, std::move(projections)));
+  }
+  return Together(std::move(steps));
 }
 
 template <typename T>
@@ -187,20 +207,14 @@ Computation LayerSteps(const LayerWeights<T>& weights,
                                   : SplitHeads(outputs.output, shape.context());
 
   Computation steps;
-  steps.push_back(
-      Together({ProjectionStep<T>(inputs.query, weights.query, between.query,
-                                  {}, "query projection"),
-                ProjectionStep<T>(inputs.key, weights.key, between.key,
-                                  options.key_lengths, "key projection"),
-                ProjectionStep<T>(inputs.value, weights.value, between.value,
-                                  options.key_lengths, "value projection")}));
+  steps.push_back(InputProjections(weights, inputs, options, between));
   for (Step& step : AttentionSteps(projected, options, context)) {
     steps.push_back(std::move(step));
   }
   if (weights.output) {
-    steps.push_back(ProjectionStep<T>(SideBySideRows(between.context),
-                                      *weights.output, outputs.output, {},
-                                      "output projection"));
+    steps.push_back(ProjectionStep<T>(
+        SideBySideRows(between.context),
+        {{*weights.output, outputs.output, {}, "output projection"}}));
   }
   for (Step& step : steps) {
     step.run = [memory, run = std::move(step.run)](int64_t task,

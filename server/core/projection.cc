@@ -15,7 +15,7 @@ namespace attention::core {
 namespace {
 
 // One task is a panel of rows of one batch item times a panel of columns: large
-// enough for full speed, since each task packs its operands anew, and small
+// enough for full speed, since each task packs what it reads anew, and small
 // enough to share between threads and to notice a cancellation. Whole register
 // tiles of every OpenBLAS kernel (4 to 48 rows or columns).
 constexpr int64_t kPanelUnit = 48;
@@ -24,12 +24,16 @@ constexpr int64_t kMostPanelRows = 528;
 constexpr int64_t kMostColumnsOfOne = 384;
 constexpr int64_t kMostColumns = 768;
 
-// From 2 to this many rows OpenBLAS spends much of its time packing the
-// weights; strips read them where they are
-// (docs/adr/0007-projections-of-few-rows.md).
-constexpr int64_t kMostRowsInStrips = 128;
-
-bool InStrips(int64_t rows) { return rows > 1 && rows <= kMostRowsInStrips; }
+// Rows of a panel that is multiplied strip by strip. The more of them there
+// are, the wider they may be.
+constexpr int64_t kStripPanelRows = 128;
+int64_t StripPanelColumns(int64_t rows) {
+  if (rows <= kStripPanelRows) return kMostColumnsOfOne;
+  return rows <= kMostPanelRows ? kMostColumns : 3 * kMostColumns;
+}
+// Columns whose weights the strips of a panel take turns with: whole register
+// tiles of every instruction set, and few enough for the second-level cache.
+constexpr int64_t kColumnsAtOnce = 84;
 
 // Size of equal panels of at most `most`, in whole units.
 int64_t PanelSize(int64_t size, int64_t most) {
@@ -37,21 +41,15 @@ int64_t PanelSize(int64_t size, int64_t most) {
   return TileCount(TileCount(size, panels), kPanelUnit) * kPanelUnit;
 }
 
-// How a product of these sizes is cut.
-struct Panels {
-  Panels(int64_t all_rows, int64_t all_columns)
-      : panel_rows(PanelSize(all_rows, kMostPanelRows)),
-        panel_columns(PanelSize(all_columns, all_rows <= kMostPanelRows
-                                                 ? kMostColumnsOfOne
-                                                 : kMostColumns)),
-        row_panels(TileCount(all_rows, panel_rows)),
-        column_panels(TileCount(all_columns, panel_columns)) {}
-
-  int64_t panel_rows;
-  int64_t panel_columns;
-  int64_t row_panels;
-  int64_t column_panels;
-};
+// Whether a projection of so many rows is a product with strips: where OpenBLAS
+// could not put each head in its place, and where few rows would share the
+// weights it packs (docs/adr/0007-projections-in-strips.md).
+template <typename T>
+bool InStrips(int64_t rows, const Tensor4<T>& output) {
+  const bool side_by_side =
+      output.shape[kHead] == 1 || output.stride[kHead] == output.shape[kColumn];
+  return !side_by_side || (rows > 1 && rows <= kStripPanelRows);
+}
 
 // Where a panel is in the product.
 struct Panel {
@@ -60,29 +58,93 @@ struct Panel {
   int64_t rows;
   int64_t first_column;
   int64_t columns;
+
+  // Leaves what is before row `end`.
+  void CutRows(int64_t end) { rows = std::min(rows, end - first_row); }
+
+  // Leaves what is of columns `begin` to begin + count, and counts from there.
+  void CutColumns(int64_t begin, int64_t count) {
+    const int64_t end = std::min(first_column + columns - begin, count);
+    first_column = std::max<int64_t>(0, first_column - begin);
+    columns = end - first_column;
+  }
 };
 
-template <typename T>
-struct PanelProjection {
-  ConstTensor4<T> input;
-  Projection<T> projection;
-  Tensor4<T> output;
-  std::string name;
+// A product of all items of a batch, cut into panels of these sizes at most.
+struct Panels {
+  int64_t batch;
+  int64_t rows;
+  int64_t columns;
+  int64_t panel_rows;
+  int64_t panel_columns;
 
-  absl::Status Compute(const Panel& panel, Workspace& workspace) const {
-    if (InStrips(input.shape[kRow])) return MultiplyStrips(panel, workspace);
-    if (output.shape[kHead] == 1) {
-      T* const product =
-          output.Row(panel.batch, 0, panel.first_row) + panel.first_column;
-      Multiply(panel, product, output.stride[kRow]);
-      return CheckFinite(panel, product, output.stride[kRow]);
+  int64_t row_panels() const { return TileCount(rows, panel_rows); }
+  int64_t column_panels() const { return TileCount(columns, panel_columns); }
+  int64_t count() const { return batch * row_panels() * column_panels(); }
+
+  // REQUIRES: number < count().
+  Panel At(int64_t number) const {
+    const int64_t across = std::max<int64_t>(1, column_panels());
+    const int64_t down = std::max<int64_t>(1, row_panels());
+    Panel panel{};
+    panel.batch = number / across / down;
+    panel.first_row = number / across % down * panel_rows;
+    panel.rows = std::min(panel_rows, rows - panel.first_row);
+    panel.first_column = number % across * panel_columns;
+    panel.columns = std::min(panel_columns, columns - panel.first_column);
+    return panel;
+  }
+};
+
+// What a panel of a projection takes.
+template <typename T>
+struct PanelProjection : ProjectionOf<T> {
+  using ProjectionOf<T>::projection;
+  using ProjectionOf<T>::output;
+
+  ConstTensor4<T> input;
+
+  // Rows of an item to compute.
+  int64_t Rows(int64_t batch) const {
+    return this->row_counts.empty()
+               ? input.shape[kRow]
+               : this->row_counts[static_cast<size_t>(batch)];
+  }
+
+  // By OpenBLAS. Some of its matrix-vector products give other bits where the
+  // result lies otherwise in memory; one row always lies the same.
+  absl::Status Multiply(const Panel& panel, Workspace& workspace) const {
+    T* const to =
+        output.Row(panel.batch, 0, panel.first_row) + panel.first_column;
+    if (panel.rows > 1) return MultiplyInto(panel, to, output.stride[kRow]);
+    T* const row = workspace.Allocate<T>(panel.columns);
+    absl::Status status = MultiplyInto(panel, row, panel.columns);
+    std::copy_n(row, panel.columns, to);
+    return status;
+  }
+
+  // Of rows that are packed.
+  absl::Status MultiplyStrips(const Panel& panel, const T* packed,
+                              Workspace& workspace) const {
+    const int64_t width = StripRows<T>();
+    T* const product = workspace.Allocate<T>(kColumnsAtOnce * width);
+    T** const rows = workspace.Allocate<T*>(width);
+    const auto multiply = in_out() ? &MultiplyStrip<Read::kColumns, T>
+                                   : &MultiplyStrip<Read::kRows, T>;
+    for (int64_t column = 0; column < panel.columns; column += kColumnsAtOnce) {
+      for (int64_t row = 0; row < panel.rows; row += width) {
+        const Panel part{panel.batch, panel.first_row + row,
+                         std::min(width, panel.rows - row),
+                         panel.first_column + column,
+                         std::min(kColumnsAtOnce, panel.columns - column)};
+        multiply(Weights(part), weight_stride(), part.columns, projection.in,
+                 packed + row * projection.in, T{1}, product);
+        if (projection.bias != nullptr) AddBias(part, width, product);
+        absl::Status status = PutIntoHeads(part, width, product, rows);
+        if (!status.ok()) return status;
+      }
     }
-    // Heads lie apart, where OpenBLAS cannot put them.
-    T* const product = workspace.Allocate<T>(panel.rows * panel.columns);
-    Multiply(panel, product, panel.columns);
-    return SplitHeads(panel, product)
-               ? absl::OkStatus()
-               : CheckFinite(panel, product, panel.columns);
+    return absl::OkStatus();
   }
 
  private:
@@ -96,7 +158,8 @@ struct PanelProjection {
   }
   bool in_out() const { return projection.layout == Layout::kInOut; }
 
-  void Multiply(const Panel& panel, T* product, int64_t stride) const {
+  absl::Status MultiplyInto(const Panel& panel, T* product,
+                            int64_t stride) const {
     const T* const bias = projection.bias;
     for (int64_t row = 0; bias != nullptr && row < panel.rows; ++row) {
       std::copy_n(bias + panel.first_column, panel.columns,
@@ -107,46 +170,9 @@ struct PanelProjection {
          input.Row(panel.batch, 0, panel.first_row), input.stride[kRow],
          Weights(panel), weight_stride(), bias != nullptr ? T{1} : T{0},
          product, stride);
-  }
-
-  absl::Status CheckFinite(const Panel& panel, const T* product,
-                           int64_t stride) const {
     for (int64_t row = 0; row < panel.rows; ++row) {
       const int64_t bad = FirstNonFinite(product + row * stride, panel.columns);
       if (bad != kNowhere) return Overflow(panel, row, bad);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status MultiplyStrips(const Panel& panel, Workspace& workspace) const {
-    const int64_t width = StripRows<T>();
-    T* const strip = workspace.Allocate<T>(projection.in * width);
-    T* const product = workspace.Allocate<T>(panel.columns * width);
-    const T** const from = workspace.Allocate<const T*>(width);
-    T** const to = workspace.Allocate<T*>(width);
-    for (int64_t first = 0; first < panel.rows; first += width) {
-      const int64_t rows = std::min(width, panel.rows - first);
-      for (int64_t lane = 0; lane < width; ++lane) {
-        from[lane] = input.Row(
-            panel.batch, 0, panel.first_row + first + std::min(lane, rows - 1));
-      }
-      PackStrip(from, projection.in, strip);
-      const auto multiply = in_out() ? &MultiplyStrip<Read::kColumns, T>
-                                     : &MultiplyStrip<Read::kRows, T>;
-      multiply(Weights(panel), weight_stride(), panel.columns, projection.in,
-               strip, T{1}, product);
-      if (projection.bias != nullptr) AddBias(panel, width, product);
-      const int64_t bad = FirstNonFinite(product, panel.columns * width);
-      if (bad != kNowhere) {
-        return Overflow(panel, first + std::min(bad % width, rows - 1),
-                        bad / width);
-      }
-      ForEachHead(panel, [&](const Part& part) {
-        for (int64_t row = 0; row < rows; ++row) {
-          to[row] = part.Row(output, panel, first + row);
-        }
-        UnpackStrip(product + part.first * width, part.count, rows, to);
-      });
     }
     return absl::OkStatus();
   }
@@ -159,103 +185,157 @@ struct PanelProjection {
     }
   }
 
-  // Columns of a panel that are of one head.
-  struct Part {
-    int64_t head;
-    int64_t column;  // of the head, the first
-    int64_t first;   // of the panel
-    int64_t count;
-
-    T* Row(const Tensor4<T>& result, const Panel& panel, int64_t row) const {
-      return result.Row(panel.batch, head, panel.first_row + row) + column;
-    }
-  };
-
-  template <typename Body>
-  void ForEachHead(const Panel& panel, Body body) const {
-    const int64_t dim = output.shape[kColumn];
-    for (int64_t first = 0; first < panel.columns;) {
-      const int64_t column = panel.first_column + first;
-      const int64_t count = std::min(dim - column % dim, panel.columns - first);
-      body(Part{column / dim, column % dim, first, count});
-      first += count;
-    }
-  }
-
-  // Whether all of `product`, which it puts into the heads, is finite.
-  bool SplitHeads(const Panel& panel, const T* product) const {
-    bool finite = true;
-    ForEachHead(panel, [&](const Part& part) {
-      for (int64_t row = 0; row < panel.rows; ++row) {
-        const T* const from = product + row * panel.columns + part.first;
-        T* const to = part.Row(output, panel, row);
-        std::copy_n(from, part.count, to);
-        finite &= AllFinite(to, part.count);
+  // Stores what a strip was multiplied to, each head in its place. `rows` is
+  // scratch.
+  absl::Status PutIntoHeads(const Panel& panel, int64_t width, const T* product,
+                            T** rows) const {
+    const int64_t size = panel.columns * width;
+    for (int64_t begin = 0; begin < size;) {
+      const int64_t bad = FirstNonFinite(product + begin, size - begin);
+      if (bad == kNowhere) break;
+      const int64_t lane = (begin + bad) % width;
+      // Beyond are rows that are not asked for.
+      if (lane < panel.rows) {
+        return Overflow(panel, lane, (begin + bad) / width);
       }
-    });
-    return finite;
+      begin += bad + 1;
+    }
+    const int64_t dim = output.shape[kColumn];
+    for (int64_t done = 0; done < panel.columns;) {
+      const int64_t head = (panel.first_column + done) / dim;
+      const int64_t column = (panel.first_column + done) % dim;
+      const int64_t count = std::min(dim - column, panel.columns - done);
+      for (int64_t row = 0; row < panel.rows; ++row) {
+        rows[row] =
+            output.Row(panel.batch, head, panel.first_row + row) + column;
+      }
+      UnpackStrip(product + done * width, count, panel.rows, rows);
+      done += count;
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Overflow(const Panel& panel, int64_t row, int64_t column) const {
     return FieldError(
-        name.substr(0, name.find(' ')),
+        this->name.substr(0, this->name.find(' ')),
         absl::StrCat("overflows ", sizeof(T) == 4 ? "FLOAT32" : "FLOAT64",
-                     " in ", name, "[batch ", panel.batch, ", row ",
+                     " in ", this->name, "[batch ", panel.batch, ", row ",
                      panel.first_row + row, ", column ",
                      panel.first_column + column,
                      "]; scale it or its weights down or send FLOAT64"));
   }
 };
 
+// The rows of a panel in strips. Lanes that the last strip has left repeat the
+// last row.
+template <typename T>
+const T* PackRows(const ConstTensor4<T>& input, const Panel& panel,
+                  Workspace& workspace) {
+  const int64_t width = StripRows<T>();
+  const int64_t in = input.shape[kColumn];
+  T* const packed =
+      workspace.Allocate<T>(TileCount(panel.rows, width) * width * in);
+  const T** const rows = workspace.Allocate<const T*>(width);
+  for (int64_t first = 0; first < panel.rows; first += width) {
+    for (int64_t lane = 0; lane < width; ++lane) {
+      rows[lane] =
+          input.Row(panel.batch, 0,
+                    panel.first_row + std::min(first + lane, panel.rows - 1));
+    }
+    PackStrip(rows, in, packed + first * in);
+  }
+  return packed;
+}
+
+template <typename T>
+Step GemmStep(PanelProjection<T> product) {
+  const int64_t rows = product.input.shape[kRow];
+  const Panels panels{
+      product.input.shape[kBatch], rows, product.projection.out,
+      PanelSize(rows, kMostPanelRows),
+      PanelSize(product.projection.out,
+                rows <= kMostPanelRows ? kMostColumnsOfOne : kMostColumns)};
+  return {panels.count(), [panels, product = std::move(product)](
+                              int64_t task, Workspace& workspace) {
+            Panel panel = panels.At(task);
+            panel.CutRows(product.Rows(panel.batch));
+            return panel.rows > 0 ? product.Multiply(panel, workspace)
+                                  : absl::OkStatus();
+          }};
+}
+
+// The columns of all products, one after another, are cut into panels, so that
+// what a panel reads is packed once for all of them.
+template <typename T>
+Step StripStep(std::vector<PanelProjection<T>> products) {
+  const ConstTensor4<T>& input = products.front().input;
+  const int64_t rows = input.shape[kRow];
+  int64_t columns = 0;
+  for (const auto& product : products) columns += product.projection.out;
+  const Panels panels{input.shape[kBatch], rows, columns, kStripPanelRows,
+                      StripPanelColumns(rows)};
+  return {panels.count(),
+          [panels, products = std::move(products)](
+              int64_t task, Workspace& workspace) -> absl::Status {
+            Panel panel = panels.At(task);
+            int64_t most_rows = 0;
+            for (const PanelProjection<T>& product : products) {
+              most_rows = std::max(most_rows, product.Rows(panel.batch));
+            }
+            panel.CutRows(most_rows);
+            if (panel.rows <= 0) return absl::OkStatus();
+            const T* const packed =
+                PackRows(products.front().input, panel, workspace);
+            int64_t first = 0;
+            for (const PanelProjection<T>& product : products) {
+              Panel part = panel;
+              part.CutRows(product.Rows(panel.batch));
+              part.CutColumns(first, product.projection.out);
+              first += product.projection.out;
+              if (part.rows <= 0 || part.columns <= 0) continue;
+              absl::Status status =
+                  product.MultiplyStrips(part, packed, workspace);
+              if (!status.ok()) return status;
+            }
+            return absl::OkStatus();
+          }};
+}
+
 }  // namespace
 
 template <typename T>
-Step ProjectionStep(ConstTensor4<T> input, const Projection<T>& projection,
-                    Tensor4<T> output, std::vector<int64_t> row_counts,
-                    std::string name) {
-  const int64_t all_rows = input.shape[kRow];
-  const Panels panels(all_rows, projection.out);
-  const PanelProjection<T> compute{input, projection, output, std::move(name)};
-  const int64_t tasks =
-      input.shape[kBatch] * panels.row_panels * panels.column_panels;
-  return {
-      tasks,
-      [=, row_counts = std::move(row_counts)](
-          int64_t task, Workspace& workspace) -> absl::Status {
-        Panel panel{};
-        panel.batch = task / panels.column_panels / panels.row_panels;
-        panel.first_row =
-            task / panels.column_panels % panels.row_panels * panels.panel_rows;
-        panel.first_column = task % panels.column_panels * panels.panel_columns;
-        const int64_t item_rows =
-            row_counts.empty() ? all_rows
-                               : row_counts[static_cast<size_t>(panel.batch)];
-        if (panel.first_row >= item_rows) return absl::OkStatus();
-        panel.rows = std::min(panels.panel_rows, item_rows - panel.first_row);
-        panel.columns =
-            std::min(panels.panel_columns, projection.out - panel.first_column);
-        return compute.Compute(panel, workspace);
-      }};
+Step ProjectionStep(ConstTensor4<T> input,
+                    std::vector<ProjectionOf<T>> projections) {
+  std::vector<Step> steps;
+  std::vector<PanelProjection<T>> in_strips;
+  for (ProjectionOf<T>& projection : projections) {
+    PanelProjection<T> product{{std::move(projection)}, input};
+    if (InStrips(input.shape[kRow], product.output)) {
+      in_strips.push_back(std::move(product));
+    } else {
+      steps.push_back(GemmStep(std::move(product)));
+    }
+  }
+  if (!in_strips.empty()) steps.push_back(StripStep(std::move(in_strips)));
+  return Together(std::move(steps));
 }
 
 template <typename T>
 int64_t ProjectionWorkspaceBytes(int64_t rows,
                                  const Projection<T>& projection) {
-  const Panels panels(rows, projection.out);
-  const int64_t columns = std::min(panels.panel_columns, projection.out);
-  if (InStrips(rows)) {
-    return StripRows<T>() * ((projection.in + columns) * int64_t{sizeof(T)} +
-                             2 * int64_t{sizeof(T*)});
-  }
-  return std::min(panels.panel_rows, rows) * columns * int64_t{sizeof(T)};
+  const int64_t width = StripRows<T>();
+  const int64_t lanes =
+      TileCount(std::min(rows, kStripPanelRows), width) * width;
+  // For each of three projections of one input, what it makes.
+  return (lanes * projection.in + 3 * width * kColumnsAtOnce) *
+             int64_t{sizeof(T)} +
+         4 * width * int64_t{sizeof(T*)};
 }
 
 template Step ProjectionStep<float>(ConstTensor4<float>,
-                                    const Projection<float>&, Tensor4<float>,
-                                    std::vector<int64_t>, std::string);
+                                    std::vector<ProjectionOf<float>>);
 template Step ProjectionStep<double>(ConstTensor4<double>,
-                                     const Projection<double>&, Tensor4<double>,
-                                     std::vector<int64_t>, std::string);
+                                     std::vector<ProjectionOf<double>>);
 template int64_t ProjectionWorkspaceBytes<float>(int64_t,
                                                  const Projection<float>&);
 template int64_t ProjectionWorkspaceBytes<double>(int64_t,

@@ -26,22 +26,29 @@ struct Projection {
   Layout layout = Layout::kInOut;
 };
 
-// output = input * weight + bias, row by row.
-//
-// input is [batch, 1, rows, in], output [batch, heads, rows, out / heads]: head
-// h is columns h * out / heads and on. Of batch item b only the first
-// row_counts[b] rows are read and written, all if row_counts is empty. A result
-// that overflows T ends with INVALID_ARGUMENT naming `name` (such as "query
-// projection") and the index. Bits of a row depend on its place in its item,
-// not on the batch.
+// output = input * weight + bias, row by row, and where it goes.
+template <typename T>
+struct ProjectionOf {
+  Projection<T> projection;
+  Tensor4<T> output;  // [batch, heads, rows, out / heads]
+  // Of batch item b only the first row_counts[b] rows are read and written, all
+  // if row_counts is empty.
+  std::vector<int64_t> row_counts;
+  std::string name;  // such as "query projection"
+};
+
+// Projects an input, [batch, 1, rows, in]; head h of an output is columns
+// h * out / heads and on. A result that overflows T ends with INVALID_ARGUMENT
+// naming the projection and the index. Bits of a row depend on its place in its
+// item, not on the batch, nor on what else is projected.
 //
 // REQUIRES: finite elements; no aliasing; views outlive the step.
 template <typename T>
-Step ProjectionStep(ConstTensor4<T> input, const Projection<T>& projection,
-                    Tensor4<T> output, std::vector<int64_t> row_counts,
-                    std::string name);
+Step ProjectionStep(ConstTensor4<T> input,
+                    std::vector<ProjectionOf<T>> projections);
 
-// Bytes of Workspace that a task of ProjectionStep takes at most.
+// Bytes of Workspace that a task takes at most which projects rows by this
+// projection and by two more at most.
 template <typename T>
 int64_t ProjectionWorkspaceBytes(int64_t rows, const Projection<T>& projection);
 
