@@ -16,6 +16,8 @@
 #include "bench/layer_case.h"
 #include "bench/memory_growth.h"
 #include "bench/normal_numbers.h"
+#include "bench/projection_case.h"
+#include "bench/socket_exchange.h"
 #include "bench/worker.h"
 #include "server/core/attention.h"
 #include "server/core/blas.h"
@@ -120,6 +122,56 @@ void RegisterLayers() {
   }
 }
 
+// A layer whose input comes over a socket and whose output goes back over it.
+class LayerOverSocket {
+ public:
+  explicit LayerOverSocket(int64_t n)
+      : layer_(n),
+        exchange_(n * LayerCase::kWidth * int64_t{sizeof(float)},
+                  [this] { Check(Pool().Run(layer_.Steps())); }) {}
+
+  double Flops() const { return layer_.Flops(); }
+  void Run() { exchange_.Once(); }
+
+ private:
+  const LayerCase layer_;
+  SocketExchange exchange_;
+};
+
+void RegisterLayersOverSockets() {
+  for (const int64_t n : {512, 1024}) {
+    Register(
+        "layer_socket/" + std::to_string(n),
+        [n] { return std::make_unique<LayerOverSocket>(n); },
+        [](LayerOverSocket& layer) { layer.Run(); });
+  }
+}
+
+void RegisterProjection(const ProjectionShape& shape) {
+  Register(
+      std::string("projection/") +
+          (shape.layout == core::Layout::kOutIn ? "out_in/" : "in_out/") +
+          std::to_string(shape.rows) + "x" + std::to_string(shape.width) +
+          (shape.heads > 1 ? "/strips" : "/openblas"),
+      [shape] { return std::make_unique<ProjectionCase>(shape); },
+      [](const ProjectionCase& projection) {
+        Check(Pool().Run({projection.Step()}));
+      });
+}
+
+// Into heads of 64 columns, which is done in strips, and into one head, which
+// is OpenBLAS's (docs/adr/0007-projections-in-strips.md).
+void RegisterProjections() {
+  for (const auto layout : {core::Layout::kOutIn, core::Layout::kInOut}) {
+    for (const int64_t width : {768, 1024, 4096}) {
+      for (const int64_t rows : {200, 512, 1024}) {
+        RegisterProjection({layout, rows, width, width / 64});
+        RegisterProjection({layout, rows, width, 1});
+      }
+    }
+  }
+}
+
 // The chapter's six rows of two columns, on the calling thread.
 void Tiny(benchmark::State& state) {
   const KernelCase tiny({1, 1, 6, 2});
@@ -184,6 +236,8 @@ int Main(int argc, char** argv) {
       [](const Sgemm& sgemm) { sgemm.Run(); });
   RegisterKernels();
   RegisterLayers();
+  RegisterLayersOverSockets();
+  RegisterProjections();
   return RunWorker(
       argc, argv,
       {{"memory", Memory},

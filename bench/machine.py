@@ -20,6 +20,8 @@ def description():
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory / 2**30, 1),
         "kernel": platform.release(),
+        "tcp": pathlib.Path(
+            "/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
     }
 
 

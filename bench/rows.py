@@ -127,6 +127,12 @@ def echo_over_compute(n):
         lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
 
 
+def socket_over_compute(n):
+    return lambda bench: quotient(
+        bench, lambda: bench.core_time(f"layer_socket/{n}")[0],
+        lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
+
+
 def tiny_qps(in_flight):
     return lambda bench: quotient(
         bench, lambda: bench.rpc_time(f"tiny/{in_flight}")[1],
@@ -193,6 +199,8 @@ ROWS = {
     "max_error": max_error,
     "rpc_over_compute_512": rpc_over_compute(512),
     "rpc_over_compute_1024": rpc_over_compute(1024),
+    "socket_over_compute_512": socket_over_compute(512),
+    "socket_over_compute_1024": socket_over_compute(1024),
     "echo_over_compute_512": echo_over_compute(512),
     "echo_over_compute_1024": echo_over_compute(1024),
     "tiny_qps_64": tiny_qps(64),

@@ -12,6 +12,8 @@
 #include "bench/kernel_case.h"
 #include "bench/layer_case.h"
 #include "bench/memory_growth.h"
+#include "bench/projection_case.h"
+#include "bench/socket_exchange.h"
 #include "server/core/compute_pool.h"
 
 namespace attention::bench {
@@ -48,6 +50,25 @@ TEST(LayerCase, ComputesFiniteNumbers) {
   const LayerCase layer(3);
   EXPECT_TRUE(pool.Run(layer.Steps()).ok());
   EXPECT_EQ(layer.Flops(), 2.0 * (4 * 3 * 768 * 768 + 2 * 3 * 3 * 768));
+}
+
+TEST(ProjectionCase, ComputesAndCountsItsWork) {
+  const ProjectionCase projection({core::Layout::kInOut, 5, 6, 2});
+  core::ComputePool pool(2);
+  EXPECT_TRUE(pool.Run({projection.Step()}).ok());
+  EXPECT_EQ(projection.Flops(), 2.0 * 5 * 6 * 6);
+}
+
+TEST(SocketExchange, BringsBackEveryByteAndServesOncePerMessage) {
+  int served = 0;
+  {
+    SocketExchange exchange(3 << 20, [&served] { ++served; });
+    exchange.Once();
+    exchange.Once();
+    EXPECT_EQ(exchange.answer(), exchange.message());
+    EXPECT_NE(exchange.answer()[1], exchange.answer()[2]);
+  }
+  EXPECT_EQ(served, 2);
 }
 
 class Float64ErrorTest : public testing::TestWithParam<bool> {

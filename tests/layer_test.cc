@@ -151,6 +151,36 @@ TEST(LayerTest, RowsBeyondKeyLengthsAreNotProjected) {
   EXPECT_EQ(clean.output.elements, dirty.output.elements);
 }
 
+TEST(LayerTest, SelfAttentionPacksItsInputOnceAndHasTheBitsOfThreeCopies) {
+  constexpr int64_t kRows = 40;
+  constexpr int64_t kWidth = 4;
+  const auto weight = Owned<float>::Distinct({1, 1, kWidth, kWidth}, 0.2);
+  const Projection<float> projection{weight.elements.data(), nullptr, kWidth,
+                                     kWidth, Layout::kOutIn};
+  const LayerWeights<float> weights{2,          2,          projection,
+                                    projection, projection, {}};
+  // The same numbers three times over.
+  const auto distinct = [] {
+    return Owned<float>::Distinct({1, 1, kRows, kWidth}, 1.1);
+  };
+  const auto input = distinct();
+  const auto key = distinct();
+  const auto value = distinct();
+  const auto run = [&](const AttentionInputs<float>& inputs,
+                       Owned<float>& output) {
+    AttentionOutputs<float> outputs;
+    outputs.output = output.view();
+    const Computation steps = LayerSteps(weights, inputs, {}, outputs);
+    EXPECT_TRUE(RunInline(steps).ok());
+    return steps.front().tasks;
+  };
+  Owned<float> of_one({1, 1, kRows, kWidth}, 0.0f);
+  Owned<float> of_three = of_one;
+  EXPECT_EQ(run({input.view(), input.view(), input.view(), {}, {}}, of_one), 1);
+  EXPECT_EQ(run({input.view(), key.view(), value.view(), {}, {}}, of_three), 3);
+  EXPECT_EQ(of_one.elements, of_three.elements);
+}
+
 TEST(LayerTest, AWidthThatDoesNotFitIsAFailedPrecondition) {
   LayerCall call(1, 2, 3);
   call.key.shape = {1, 1, 3, 3};

@@ -70,6 +70,30 @@ struct Panel {
   }
 };
 
+// What a panel needs to be multiplied in strips.
+template <typename T>
+struct StripScratch {
+  StripScratch(int64_t rows, int64_t in, Workspace& workspace)
+      : width(StripRows<T>()),
+        packed(workspace.Allocate<T>(TileCount(rows, width) * width * in)),
+        product(workspace.Allocate<T>(kColumnsAtOnce * width)),
+        from(workspace.Allocate<const T*>(width)),
+        to(workspace.Allocate<T*>(width)) {}
+
+  static int64_t Bytes(int64_t rows, int64_t in) {
+    const int64_t width = StripRows<T>();
+    return width * ((TileCount(rows, width) * in + kColumnsAtOnce) *
+                        int64_t{sizeof(T)} +
+                    2 * int64_t{sizeof(T*)});
+  }
+
+  const int64_t width;
+  T* const packed;       // [strips, in, width]
+  T* const product;      // [columns, width] of one strip
+  const T** const from;  // rows of one strip
+  T** const to;
+};
+
 // A product of all items of a batch, cut into panels of these sizes at most.
 struct Panels {
   int64_t batch;
@@ -101,14 +125,15 @@ template <typename T>
 struct PanelProjection : ProjectionOf<T> {
   using ProjectionOf<T>::projection;
   using ProjectionOf<T>::output;
+  using ProjectionOf<T>::row_counts;
+  using ProjectionOf<T>::name;
 
   ConstTensor4<T> input;
 
   // Rows of an item to compute.
   int64_t Rows(int64_t batch) const {
-    return this->row_counts.empty()
-               ? input.shape[kRow]
-               : this->row_counts[static_cast<size_t>(batch)];
+    return row_counts.empty() ? input.shape[kRow]
+                              : row_counts[static_cast<size_t>(batch)];
   }
 
   // By OpenBLAS. Some of its matrix-vector products give other bits where the
@@ -124,23 +149,20 @@ struct PanelProjection : ProjectionOf<T> {
   }
 
   // Of rows that are packed.
-  absl::Status MultiplyStrips(const Panel& panel, const T* packed,
-                              Workspace& workspace) const {
-    const int64_t width = StripRows<T>();
-    T* const product = workspace.Allocate<T>(kColumnsAtOnce * width);
-    T** const rows = workspace.Allocate<T*>(width);
+  absl::Status MultiplyStrips(const Panel& panel,
+                              const StripScratch<T>& scratch) const {
     const auto multiply = in_out() ? &MultiplyStrip<Read::kColumns, T>
                                    : &MultiplyStrip<Read::kRows, T>;
     for (int64_t column = 0; column < panel.columns; column += kColumnsAtOnce) {
-      for (int64_t row = 0; row < panel.rows; row += width) {
+      for (int64_t row = 0; row < panel.rows; row += scratch.width) {
         const Panel part{panel.batch, panel.first_row + row,
-                         std::min(width, panel.rows - row),
+                         std::min(scratch.width, panel.rows - row),
                          panel.first_column + column,
                          std::min(kColumnsAtOnce, panel.columns - column)};
         multiply(Weights(part), weight_stride(), part.columns, projection.in,
-                 packed + row * projection.in, T{1}, product);
-        if (projection.bias != nullptr) AddBias(part, width, product);
-        absl::Status status = PutIntoHeads(part, width, product, rows);
+                 scratch.packed + row * projection.in, T{1}, scratch.product);
+        if (projection.bias != nullptr) AddBias(part, scratch);
+        absl::Status status = PutIntoHeads(part, scratch);
         if (!status.ok()) return status;
       }
     }
@@ -177,18 +199,20 @@ struct PanelProjection : ProjectionOf<T> {
     return absl::OkStatus();
   }
 
-  void AddBias(const Panel& panel, int64_t width, T* product) const {
+  void AddBias(const Panel& panel, const StripScratch<T>& scratch) const {
+    const int64_t width = scratch.width;
     for (int64_t column = 0; column < panel.columns; ++column) {
       const T added = projection.bias[panel.first_column + column];
-      T* const results = product + column * width;
+      T* const results = scratch.product + column * width;
       for (int64_t lane = 0; lane < width; ++lane) results[lane] += added;
     }
   }
 
-  // Stores what a strip was multiplied to, each head in its place. `rows` is
-  // scratch.
-  absl::Status PutIntoHeads(const Panel& panel, int64_t width, const T* product,
-                            T** rows) const {
+  // Stores what a strip was multiplied to, each head in its place.
+  absl::Status PutIntoHeads(const Panel& panel,
+                            const StripScratch<T>& scratch) const {
+    const int64_t width = scratch.width;
+    const T* const product = scratch.product;
     const int64_t size = panel.columns * width;
     for (int64_t begin = 0; begin < size;) {
       const int64_t bad = FirstNonFinite(product + begin, size - begin);
@@ -206,10 +230,10 @@ struct PanelProjection : ProjectionOf<T> {
       const int64_t column = (panel.first_column + done) % dim;
       const int64_t count = std::min(dim - column, panel.columns - done);
       for (int64_t row = 0; row < panel.rows; ++row) {
-        rows[row] =
+        scratch.to[row] =
             output.Row(panel.batch, head, panel.first_row + row) + column;
       }
-      UnpackStrip(product + done * width, count, panel.rows, rows);
+      UnpackStrip(product + done * width, count, panel.rows, scratch.to);
       done += count;
     }
     return absl::OkStatus();
@@ -217,34 +241,29 @@ struct PanelProjection : ProjectionOf<T> {
 
   absl::Status Overflow(const Panel& panel, int64_t row, int64_t column) const {
     return FieldError(
-        this->name.substr(0, this->name.find(' ')),
+        name.substr(0, name.find(' ')),
         absl::StrCat("overflows ", sizeof(T) == 4 ? "FLOAT32" : "FLOAT64",
-                     " in ", this->name, "[batch ", panel.batch, ", row ",
+                     " in ", name, "[batch ", panel.batch, ", row ",
                      panel.first_row + row, ", column ",
                      panel.first_column + column,
                      "]; scale it or its weights down or send FLOAT64"));
   }
 };
 
-// The rows of a panel in strips. Lanes that the last strip has left repeat the
-// last row.
+// Packs the rows of a panel. Lanes that the last strip has left repeat the last
+// row.
 template <typename T>
-const T* PackRows(const ConstTensor4<T>& input, const Panel& panel,
-                  Workspace& workspace) {
-  const int64_t width = StripRows<T>();
+void PackRows(const ConstTensor4<T>& input, const Panel& panel,
+              const StripScratch<T>& scratch) {
   const int64_t in = input.shape[kColumn];
-  T* const packed =
-      workspace.Allocate<T>(TileCount(panel.rows, width) * width * in);
-  const T** const rows = workspace.Allocate<const T*>(width);
-  for (int64_t first = 0; first < panel.rows; first += width) {
-    for (int64_t lane = 0; lane < width; ++lane) {
-      rows[lane] =
+  for (int64_t first = 0; first < panel.rows; first += scratch.width) {
+    for (int64_t lane = 0; lane < scratch.width; ++lane) {
+      scratch.from[lane] =
           input.Row(panel.batch, 0,
                     panel.first_row + std::min(first + lane, panel.rows - 1));
     }
-    PackStrip(rows, in, packed + first * in);
+    PackStrip(scratch.from, in, scratch.packed + first * in);
   }
-  return packed;
 }
 
 template <typename T>
@@ -268,11 +287,11 @@ Step GemmStep(PanelProjection<T> product) {
 // what a panel reads is packed once for all of them.
 template <typename T>
 Step StripStep(std::vector<PanelProjection<T>> products) {
-  const ConstTensor4<T>& input = products.front().input;
-  const int64_t rows = input.shape[kRow];
+  const int64_t batch = products.front().input.shape[kBatch];
+  const int64_t rows = products.front().input.shape[kRow];
   int64_t columns = 0;
   for (const auto& product : products) columns += product.projection.out;
-  const Panels panels{input.shape[kBatch], rows, columns, kStripPanelRows,
+  const Panels panels{batch, rows, columns, kStripPanelRows,
                       StripPanelColumns(rows)};
   return {panels.count(),
           [panels, products = std::move(products)](
@@ -284,8 +303,10 @@ Step StripStep(std::vector<PanelProjection<T>> products) {
             }
             panel.CutRows(most_rows);
             if (panel.rows <= 0) return absl::OkStatus();
-            const T* const packed =
-                PackRows(products.front().input, panel, workspace);
+            const auto& input = products.front().input;
+            const StripScratch<T> scratch(panel.rows, input.shape[kColumn],
+                                          workspace);
+            PackRows(input, panel, scratch);
             int64_t first = 0;
             for (const PanelProjection<T>& product : products) {
               Panel part = panel;
@@ -293,8 +314,7 @@ Step StripStep(std::vector<PanelProjection<T>> products) {
               part.CutColumns(first, product.projection.out);
               first += product.projection.out;
               if (part.rows <= 0 || part.columns <= 0) continue;
-              absl::Status status =
-                  product.MultiplyStrips(part, packed, workspace);
+              absl::Status status = product.MultiplyStrips(part, scratch);
               if (!status.ok()) return status;
             }
             return absl::OkStatus();
@@ -323,13 +343,11 @@ Step ProjectionStep(ConstTensor4<T> input,
 template <typename T>
 int64_t ProjectionWorkspaceBytes(int64_t rows,
                                  const Projection<T>& projection) {
-  const int64_t width = StripRows<T>();
-  const int64_t lanes =
-      TileCount(std::min(rows, kStripPanelRows), width) * width;
-  // For each of three projections of one input, what it makes.
-  return (lanes * projection.in + 3 * width * kColumnsAtOnce) *
-             int64_t{sizeof(T)} +
-         4 * width * int64_t{sizeof(T*)};
+  const int64_t of_one_row =
+      std::min(kMostColumns, projection.out) * int64_t{sizeof(T)};
+  return std::max(
+      of_one_row,
+      StripScratch<T>::Bytes(std::min(rows, kStripPanelRows), projection.in));
 }
 
 template Step ProjectionStep<float>(ConstTensor4<float>,

@@ -47,8 +47,8 @@ template <typename T>
 Step ProjectionStep(ConstTensor4<T> input,
                     std::vector<ProjectionOf<T>> projections);
 
-// Bytes of Workspace that a task takes at most which projects rows by this
-// projection and by two more at most.
+// Bytes of Workspace that a task of ProjectionStep takes at most, with this
+// projection alone or with others of its input.
 template <typename T>
 int64_t ProjectionWorkspaceBytes(int64_t rows, const Projection<T>& projection);
 

@@ -201,10 +201,10 @@ class HeaderReader {
 };
 
 absl::string_view DtypeOf(ElementType type) {
-  const auto* const found =
-      std::find_if(std::begin(kDtypes), std::end(kDtypes),
-                   [&](const Dtype& dtype) { return dtype.type == type; });
-  return found->name;
+  for (const Dtype& dtype : kDtypes) {
+    if (dtype.type == type) return dtype.name;
+  }
+  return "";  // not reached: every type has a name
 }
 
 }  // namespace

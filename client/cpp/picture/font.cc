@@ -54,6 +54,7 @@ absl::StatusOr<Font> Font::Load() {
   std::unique_ptr<Face, FaceDeleter> face(new Face);
   if (FT_Init_FreeType(&face->library) != 0 ||
       FT_New_Memory_Face(face->library, attention_font,
+                         // Both ends of one array, from the assembler.
                          // NOLINTNEXTLINE(clang-analyzer-security.PointerSub)
                          attention_font_end - attention_font, 0,
                          &face->face) != 0) {
