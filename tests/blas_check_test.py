@@ -21,11 +21,15 @@ LIBRARY = pathlib.Path(os.environ["FAULTY_BLAS_LIBRARY"])
 
 
 def with_fault(fault):
-    """The environment of a server whose library has this fault."""
+    """The environment of a server whose library has this fault, with the kernel
+    that the library chooses, whatever the caller's environment says."""
+    environment = {name: value for name, value in os.environ.items()
+                   if name != "OPENBLAS_CORETYPE"}
     # LD_PRELOAD ends a path at a space; a name is looked for in whole folders.
-    return unittest.mock.patch.dict(
-        os.environ, LD_PRELOAD=LIBRARY.name, LD_LIBRARY_PATH=str(LIBRARY.parent),
-        FAULTY_BLAS=fault)
+    environment |= {"LD_PRELOAD": LIBRARY.name,
+                    "LD_LIBRARY_PATH": str(LIBRARY.parent),
+                    "FAULTY_BLAS": fault}
+    return unittest.mock.patch.dict(os.environ, environment, clear=True)
 
 
 def blas_of_server_with(fault):

@@ -18,7 +18,8 @@ constexpr size_t kSmallestBlock = size_t{64} << 10;
 // How long a worker looks for more work before it sleeps, letting others have
 // its processor meanwhile. The next step of a computation, or the next request
 // of somebody who waits for each answer, comes within that time. No more than
-// half of the workers do so at once.
+// half of the workers do so at once, and those that have just answered what all
+// worked on: there the next one is for all, too.
 constexpr std::chrono::microseconds kPatience(100);
 
 // As many brief jobs as may wait for a worker that runs one.
@@ -230,8 +231,10 @@ absl::Status ComputePool::Run(
 void ComputePool::Work() {
   Workspace workspace;
   std::unique_lock<std::mutex> lock(mutex_);
+  bool answered = false;  // what all worked on, just now
   while (true) {
-    WaitForWork(lock);
+    WaitForWork(answered, lock);
+    answered = false;
     if (ready_.empty()) return;
     std::shared_ptr<Job> job = ready_.front();
     job->node.splice(job->node.end(), ready_, ready_.begin());
@@ -244,14 +247,16 @@ void ComputePool::Work() {
     job->node.clear();  // it kept the job alive
     job->computation.clear();
     job->done(std::move(job->status));
+    answered = !brief;
     job.reset();  // what `done` holds must not end under the lock
     lock = BriefLock(mutex_);
     if (brief) --brief_;
   }
 }
 
-void ComputePool::WaitForWork(std::unique_lock<std::mutex>& lock) {
-  if (ready_.empty() && !stopping_ && looking_ < most_looking_) {
+void ComputePool::WaitForWork(bool answered,
+                              std::unique_lock<std::mutex>& lock) {
+  if (ready_.empty() && !stopping_ && (answered || looking_ < most_looking_)) {
     ++looking_;
     lock.unlock();
     LookForWork();

@@ -137,7 +137,7 @@ class ComputePool {
  private:
   struct Job;
   void Work();
-  void WaitForWork(std::unique_lock<std::mutex>& lock);
+  void WaitForWork(bool answered, std::unique_lock<std::mutex>& lock);
   void LookForWork() const;
   // Runs a task of a job that is not in ready_, if it has one. Returns whether
   // the job is over; it is in ready_ again if not, or others run it. `lock` may

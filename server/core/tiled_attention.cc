@@ -146,15 +146,24 @@ class Tile {
   void FindVisible(int64_t strip, KeyRange keys, KeyBlock<T>& part) {
     part.visible_begin = visible_begin_;
     part.visible_end = visible_end_;
-    for (int64_t lane = 0; lane < strip_rows_; ++lane) {
+    const auto visible_in = [&](int64_t lane) {
       const KeyRange visible =
           problem_.Visible(batch_, Row(Stacked(strip, lane)), 1);
       const int64_t begin =
           std::clamp(visible.begin - keys.begin, int64_t{0}, part.count);
-      const int64_t end =
-          std::clamp(visible.end - keys.begin, begin, part.count);
-      visible_begin_[lane] = static_cast<T>(begin);
-      visible_end_[lane] = static_cast<T>(end);
+      return KeyRange{begin,
+                      std::clamp(visible.end - keys.begin, begin, part.count)};
+    };
+    // Both ends move one way from row to row, so what the first and the last
+    // see alike, all do. Not so for nothing: before its keys and after them.
+    const KeyRange first = visible_in(0);
+    const KeyRange last = visible_in(strip_rows_ - 1);
+    const bool alike =
+        first.size() > 0 && first.begin == last.begin && first.end == last.end;
+    for (int64_t lane = 0; lane < strip_rows_; ++lane) {
+      const KeyRange visible = alike ? first : visible_in(lane);
+      visible_begin_[lane] = static_cast<T>(visible.begin);
+      visible_end_[lane] = static_cast<T>(visible.end);
     }
   }
 
