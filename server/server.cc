@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/store_location.h"
 #include "server/tls.h"
+#include "sockets/congestion_control.h"
 
 namespace attention::server {
 namespace {
@@ -99,6 +100,10 @@ absl::Status Server::Listen(const Config& config) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytes);
   // Two servers would otherwise share a port without a word.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  if (config.address.loopback()) {
+    builder.SetOption(
+        sockets::WithCongestionControl(sockets::kLoopbackCongestionControl));
+  }
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr || port_ == 0) {
     absl::Status why = config.address.WhyNotBound();

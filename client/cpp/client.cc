@@ -18,6 +18,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
+#include "sockets/congestion_control.h"
 
 namespace attention::client {
 namespace {
@@ -43,8 +44,12 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
   arguments.SetMaxReceiveMessageSize(ReceiveLimit(options));
   // HTTP/2's largest frame, which large tensors are cheapest in.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, (1 << 24) - 1);
-  // gRPC would ask the proxy of http_proxy even for this machine itself.
-  if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  if (IsLoopback(target)) {
+    // gRPC would ask the proxy of http_proxy even for this machine itself.
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    sockets::UseCongestionControl(sockets::kLoopbackCongestionControl,
+                                  arguments);
+  }
   if (!options.tls_server_name.empty()) {
     arguments.SetSslTargetNameOverride(options.tls_server_name);
   }
