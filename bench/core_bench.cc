@@ -125,9 +125,10 @@ void RegisterLayers() {
 // A layer whose input comes over a socket and whose output goes back over it.
 class LayerOverSocket {
  public:
-  explicit LayerOverSocket(int64_t n)
+  LayerOverSocket(int64_t n, const std::string& congestion_control)
       : layer_(n),
         exchange_(n * LayerCase::kWidth * int64_t{sizeof(float)},
+                  congestion_control,
                   [this] { Check(Pool().Run(layer_.Steps())); }) {}
 
   double Flops() const { return layer_.Flops(); }
@@ -139,11 +140,16 @@ class LayerOverSocket {
 };
 
 void RegisterLayersOverSockets() {
-  for (const int64_t n : {512, 1024}) {
-    Register(
-        "layer_socket/" + std::to_string(n),
-        [n] { return std::make_unique<LayerOverSocket>(n); },
-        [](LayerOverSocket& layer) { layer.Run(); });
+  // As our service has it on loopback, and as the machine has it
+  // (docs/adr/0017-congestion-control-on-loopback.md).
+  for (const char* const control : {"cubic", ""}) {
+    for (const int64_t n : {512, 1024}) {
+      Register(
+          "layer_socket/" + std::to_string(n) + "/" +
+              (*control == 0 ? "default" : control),
+          [=] { return std::make_unique<LayerOverSocket>(n, control); },
+          [](LayerOverSocket& layer) { layer.Run(); });
+    }
   }
 }
 

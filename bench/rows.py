@@ -129,7 +129,7 @@ def echo_over_compute(n):
 
 def socket_over_compute(n):
     return lambda bench: quotient(
-        bench, lambda: bench.core_time(f"layer_socket/{n}")[0],
+        bench, lambda: bench.core_time(f"layer_socket/{n}/cubic")[0],
         lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
 
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <numeric>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -23,10 +24,20 @@ int Checked(int result, const char* call) {
   return result;
 }
 
-int NewSocket() { return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); }
+int NewSocket(const std::string& congestion_control) {
+  const int fd =
+      Checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+  if (!congestion_control.empty()) {
+    Checked(
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion_control.data(),
+                   static_cast<socklen_t>(congestion_control.size())),
+        congestion_control.c_str());
+  }
+  return fd;
+}
 
-int Listening() {
-  const int fd = Checked(NewSocket(), "socket");
+// Returns `fd`, listening on loopback.
+int Listening(int fd) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -37,12 +48,12 @@ int Listening() {
   return fd;
 }
 
-int Connected(int listening) {
+// Returns `fd`, connected to what listens.
+int Connected(int fd, int listening) {
   sockaddr_in address{};
   socklen_t size = sizeof(address);
   auto* const any = reinterpret_cast<sockaddr*>(&address);
   Checked(getsockname(listening, any, &size), "getsockname");
-  const int fd = Checked(NewSocket(), "socket");
   Checked(connect(fd, any, size), "connect");
   return fd;
 }
@@ -80,14 +91,18 @@ bool ReceiveAll(int fd, std::vector<char>& bytes) {
 SocketExchange::Socket::Socket(int fd) : fd_(fd) {}
 SocketExchange::Socket::~Socket() { close(fd_); }
 
-SocketExchange::SocketExchange(int64_t bytes, std::function<void()> serve)
-    : SocketExchange(Socket(Listening()), bytes, std::move(serve)) {}
+SocketExchange::SocketExchange(int64_t bytes,
+                               const std::string& congestion_control,
+                               std::function<void()> serve)
+    : SocketExchange(Socket(Listening(NewSocket(congestion_control))), bytes,
+                     congestion_control, std::move(serve)) {}
 
 SocketExchange::SocketExchange(const Socket& listening, int64_t bytes,
+                               const std::string& congestion_control,
                                std::function<void()> serve)
     : message_(static_cast<size_t>(bytes)),
       answer_(message_.size()),
-      near_(Connected(listening.fd())),
+      near_(Connected(NewSocket(congestion_control), listening.fd())),
       far_(Checked(accept(listening.fd(), nullptr, nullptr), "accept")) {
   std::iota(message_.begin(), message_.end(), 0);
   SendAtOnce(near_.fd());

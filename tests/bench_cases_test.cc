@@ -62,7 +62,7 @@ TEST(ProjectionCase, ComputesAndCountsItsWork) {
 TEST(SocketExchange, BringsBackEveryByteAndServesOncePerMessage) {
   int served = 0;
   {
-    SocketExchange exchange(3 << 20, [&served] { ++served; });
+    SocketExchange exchange(3 << 20, "reno", [&served] { ++served; });
     exchange.Once();
     exchange.Once();
     EXPECT_EQ(exchange.answer(), exchange.message());
