@@ -86,7 +86,8 @@ bench/rows.py, floors and aims in bench/floors.json. A value is the median of
 run's; `others` is how many processors other programs took meanwhile.
 {warning}
 - {here['processor']}, {here['cores']} cores, {here['memory_gib']} GiB, Linux
-  {here['kernel']}, TCP with {here['tcp']}, {results['time']}
+  {here['kernel']}, default congestion control {here['tcp']},
+  {results['time']}
 - {results['blas']}
 - on average other programs took {load['other_processors']} processors and the
   host {load['stolen_processors']}, for {load['seconds']:.0f} s; the busiest that

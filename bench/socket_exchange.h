@@ -1,4 +1,5 @@
-// What any service over TCP takes at least, whatever it is made of.
+// What a service over TCP takes that only reads a message, computes and
+// answers.
 #ifndef BENCH_SOCKET_EXCHANGE_H_
 #define BENCH_SOCKET_EXCHANGE_H_
 

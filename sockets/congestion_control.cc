@@ -1,6 +1,7 @@
 #include "sockets/congestion_control.h"
 
 #include <grpc/support/sync.h>
+#include <grpcpp/version_info.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -8,9 +9,12 @@
 #include <utility>
 #include <vector>
 
+static_assert(GRPC_CPP_VERSION_MAJOR == 1 && GRPC_CPP_VERSION_MINOR == 51,
+              "look whether gRPC still has these types as they are here");
+
 // What grpc::ChannelArguments::SetSocketMutator takes. The method is public,
 // but the header of its argument is not installed, so it is declared here as
-// gRPC 1.51 has it. The layout has only ever grown at its end.
+// gRPC 1.51 has it.
 struct grpc_socket_mutator_vtable {
   bool (*mutate)(int fd, grpc_socket_mutator* mutator);
   int (*compare)(grpc_socket_mutator* a, grpc_socket_mutator* b);
@@ -27,8 +31,8 @@ void grpc_socket_mutator_init(grpc_socket_mutator* mutator,
 namespace attention::sockets {
 namespace {
 
-// gRPC shows it every socket before it is connected or listens, and once more
-// when it has been accepted, and ends it with the last that may have one.
+// gRPC shows it every socket before it is connected or listens, but none that
+// is accepted, which inherits it, and destroys it with its last reference.
 class CongestionControl : public grpc_socket_mutator {
  public:
   explicit CongestionControl(std::string name)

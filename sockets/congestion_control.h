@@ -10,13 +10,14 @@
 
 namespace attention::sockets {
 
-// For connections of a machine with itself: Linux's default, which sends what
-// the other end has room for. BBR, which some machines have as their default,
-// spreads it over time to spare a network that is not there.
+// For connections of a machine with itself: Linux's default, which sends as
+// acknowledgements come in. BBR, which some machines have as their default,
+// spreads what it sends over time to spare a network that is not there.
 inline constexpr char kLoopbackCongestionControl[] = "cubic";
 
 // Makes the TCP connections of a channel use this congestion control, a name as
-// in tcp(7). Where the kernel does not offer it, they keep the default.
+// in tcp(7). Where the kernel does not offer it, or does not allow it to this
+// process, they keep the default.
 void UseCongestionControl(const std::string& name,
                           grpc::ChannelArguments& arguments);
 

@@ -71,6 +71,16 @@ TEST(TiledAttentionTest, AgreesAroundTheEdgesOfTiles) {
   }
 }
 
+// The first and the last row of a strip see nothing; those between do.
+TEST(TiledAttentionTest, AgreesWhereAStripSeesSomethingOnlyInItsMiddle) {
+  auto call = AttentionCall<float>::Random({1, 1, 40, 4}, 1, 9, 3);
+  call.options.query_offsets = {-3};
+  call.options.key_lengths = {5};
+  call.options.window_left = 2;
+  call.options.window_right = 0;
+  ExpectBothWaysAgree(call);
+}
+
 TEST(TiledAttentionTest, AgreesForEveryGroupingOfHeads) {
   for (const int64_t kv_heads : {1, 2, 3, 6}) {
     auto call = AttentionCall<double>::Random({2, 6, 100, 4}, kv_heads, 530, 7);

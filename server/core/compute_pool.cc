@@ -18,8 +18,8 @@ constexpr size_t kSmallestBlock = size_t{64} << 10;
 // How long a worker looks for more work before it sleeps, letting others have
 // its processor meanwhile. The next step of a computation, or the next request
 // of somebody who waits for each answer, comes within that time. No more than
-// half of the workers do so at once, and those that have just answered what all
-// worked on: there the next one is for all, too.
+// half of the workers do so at once, but for one that has just answered what
+// several worked on: the next request is likely to be for several, too.
 constexpr std::chrono::microseconds kPatience(100);
 
 // As many brief jobs as may wait for a worker that runs one.
@@ -130,6 +130,7 @@ struct ComputePool::Job {
   std::shared_ptr<const Cancellation> cancellation;
   std::function<void(absl::Status)> done;
   bool brief = false;
+  bool for_many = false;  // a step of it has several tasks
 
   size_t step = 0;
   int64_t next_task = 0;  // of step, the first not handed out
@@ -192,6 +193,8 @@ void ComputePool::Submit(Computation computation,
   job->cancellation = std::move(cancellation);
   job->done = std::move(done);
   job->brief = length == Length::kBrief;
+  job->for_many = std::any_of(job->computation.begin(), job->computation.end(),
+                              [](const Step& step) { return step.tasks > 1; });
   job->SkipEmptySteps();
   job->node.push_back(job);
   // More than one task is work for all. Each would wake the next one otherwise,
@@ -231,7 +234,7 @@ absl::Status ComputePool::Run(
 void ComputePool::Work() {
   Workspace workspace;
   std::unique_lock<std::mutex> lock(mutex_);
-  bool answered = false;  // what all worked on, just now
+  bool answered = false;  // what several worked on, just now
   while (true) {
     WaitForWork(answered, lock);
     answered = false;
@@ -247,7 +250,7 @@ void ComputePool::Work() {
     job->node.clear();  // it kept the job alive
     job->computation.clear();
     job->done(std::move(job->status));
-    answered = !brief;
+    answered = job->for_many;
     job.reset();  // what `done` holds must not end under the lock
     lock = BriefLock(mutex_);
     if (brief) --brief_;

@@ -155,7 +155,8 @@ class Tile {
                       std::clamp(visible.end - keys.begin, begin, part.count)};
     };
     // Both ends move one way from row to row, so what the first and the last
-    // see alike, all do. Not so for nothing: before its keys and after them.
+    // see alike, all do. Rows that see nothing may lie on both sides of rows
+    // that see something, so nothing is not compared.
     const KeyRange first = visible_in(0);
     const KeyRange last = visible_in(strip_rows_ - 1);
     const bool alike =
