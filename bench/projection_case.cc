@@ -18,11 +18,12 @@ core::Step ProjectionCase::Step() const {
       weight_.get(), bias_.get(), shape_.width, shape_.width, shape_.layout};
   return core::ProjectionStep<float>(
       core::Dense<const float>(input_.get(), {1, 1, shape_.rows, shape_.width}),
-      {{projection,
-        core::Dense(output_.get(), {1, shape_.heads, shape_.rows,
-                                    shape_.width / shape_.heads}),
-        {},
-        "query projection"}});
+      {{projection, output(), {}, "query projection"}});
+}
+
+core::Tensor4<float> ProjectionCase::output() const {
+  return core::Dense(output_.get(), {1, shape_.heads, shape_.rows,
+                                     shape_.width / shape_.heads});
 }
 
 }  // namespace attention::bench

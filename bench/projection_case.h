@@ -3,7 +3,6 @@
 #define BENCH_PROJECTION_CASE_H_
 
 #include <cstdint>
-#include <string>
 
 #include "bench/normal_numbers.h"
 #include "server/core/projection.h"
@@ -25,6 +24,8 @@ class ProjectionCase {
   // Multiply-adds twice.
   double Flops() const;
   core::Step Step() const;
+  // [1, heads, rows, width / heads]
+  core::Tensor4<float> output() const;
 
  private:
   const ProjectionShape shape_;

@@ -52,11 +52,24 @@ TEST(LayerCase, ComputesFiniteNumbers) {
   EXPECT_EQ(layer.Flops(), 2.0 * (4 * 3 * 768 * 768 + 2 * 3 * 3 * 768));
 }
 
-TEST(ProjectionCase, ComputesAndCountsItsWork) {
-  const ProjectionCase projection({core::Layout::kInOut, 5, 6, 2});
+TEST(ProjectionCase, ComputesTheSameIntoHeadsAndIntoOne) {
+  // 200 rows are strips into heads and OpenBLAS into one. Sums of six products
+  // and a bias, of numbers below 5: 8 roundoffs of 6 * 25 + 5 each, two ways.
+  constexpr double kBound = 2 * 8 * 155 * 0x1p-24;
   core::ComputePool pool(2);
-  EXPECT_TRUE(pool.Run({projection.Step()}).ok());
-  EXPECT_EQ(projection.Flops(), 2.0 * 5 * 6 * 6);
+  const ProjectionCase heads({core::Layout::kInOut, 200, 6, 2});
+  const ProjectionCase one({core::Layout::kInOut, 200, 6, 1});
+  ASSERT_TRUE(pool.Run({heads.Step()}).ok());
+  ASSERT_TRUE(pool.Run({one.Step()}).ok());
+  EXPECT_EQ(heads.Flops(), 2.0 * 200 * 6 * 6);
+  for (int64_t row = 0; row < 200; ++row) {
+    for (int64_t column = 0; column < 6; ++column) {
+      const float number = one.output().At(0, 0, row, column);
+      EXPECT_NE(number, 0);
+      EXPECT_NEAR(heads.output().At(0, column / 3, row, column % 3), number,
+                  kBound);
+    }
+  }
 }
 
 TEST(SocketExchange, BringsBackEveryByteAndServesOncePerMessage) {
