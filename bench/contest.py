@@ -21,8 +21,8 @@ class Bench:
         self.run = 0
         self._build = pathlib.Path(build)
         self._directory = pathlib.Path(directory)
-        self._core = self._rpc = None
-        self.attention_server = self.echo_server = None
+        self._core = self._rpc = self._client = None
+        self._attention_server = self._echo_server = None
         cores, self.blas = self.core.ask("about").split(" ", 1)
         self.cores = int(cores)
         self.peers = Peers(self._directory, self.cores)
@@ -75,9 +75,31 @@ class Bench:
     # --- over a socket
 
     @property
+    def attention_server(self):
+        if self._attention_server is None:
+            port = self._directory / "attention.port"
+            self._attention_server = Server(
+                [self._build / "server" / "attention-server",
+                 "--listen", "127.0.0.1:0", "--port-file", port,
+                 "--store", "memory", "--max-message-bytes", MESSAGE_BYTES,
+                 "--max-result-bytes", MESSAGE_BYTES],
+                self._directory / "attention-server.log", port,
+                stdout=subprocess.DEVNULL)
+        return self._attention_server
+
+    @property
+    def echo_server(self):
+        if self._echo_server is None:
+            port = self._directory / "echo.port"
+            self._echo_server = Server(
+                [self._build / "bench" / "echo_server", port],
+                self._directory / "echo_server.log", port,
+                stdin=subprocess.PIPE)
+        return self._echo_server
+
+    @property
     def rpc(self):
         if self._rpc is None:
-            self._start_servers()
             self._rpc = Worker(
                 [self._build / "bench" / "rpc_bench",
                  self.attention_server.target(), self.echo_server.target(),
@@ -85,19 +107,19 @@ class Bench:
                 self._directory / "rpc_bench.log")
         return self._rpc
 
-    def _start_servers(self):
-        port = self._directory / "attention.port"
-        self.attention_server = Server(
-            [self._build / "server" / "attention-server",
-             "--listen", "127.0.0.1:0", "--port-file", port, "--store", "memory",
-             "--max-message-bytes", MESSAGE_BYTES,
-             "--max-result-bytes", MESSAGE_BYTES],
-            self._directory / "attention-server.log", port, stdout=subprocess.DEVNULL)
-        port = self._directory / "echo.port"
-        self.echo_server = Server(
-            [self._build / "bench" / "echo_server", port],
-            self._directory / "echo_server.log", port, stdin=subprocess.PIPE)
-
     def rpc_time(self, name):
         """Seconds of one iteration, and items per second."""
         return self.rpc.numbers("time", name, self.seconds)
+
+    @property
+    def client(self):
+        if self._client is None:
+            self._client = Worker(
+                [self._build / "bench" / "client_bench",
+                 self.attention_server.target(), "--serve"],
+                self._directory / "client_bench.log")
+        return self._client
+
+    def client_time(self, name):
+        """Seconds of one iteration, and items per second."""
+        return self.client.numbers("time", name, self.seconds)

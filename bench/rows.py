@@ -117,7 +117,7 @@ def one_case(bench, worker, case):
 
 def rpc_over_compute(n):
     return lambda bench: quotient(
-        bench, lambda: bench.rpc_time(f"layer/{n}")[0],
+        bench, lambda: bench.client_time(f"layer/{n}")[0],
         lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
 
 

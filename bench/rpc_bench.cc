@@ -17,8 +17,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "attention/client.h"
-#include "attention/tensor.h"
 #include "bench/request_loop.h"
 #include "bench/requests.h"
 #include "bench/rpc_cancel_trial.h"
@@ -28,63 +26,13 @@
 namespace attention::bench {
 namespace {
 
-constexpr char kLayer[] = "bench/layer";
-constexpr int kWidth = 768;
-constexpr int kHeads = 12;
+constexpr int64_t kWidth = 768;  // of the layer of bench/layer_case.h
 
 struct Targets {
   std::string attention;
   std::string echo;
   pid_t server = 0;
 };
-
-template <typename T>
-T Value(absl::StatusOr<T> result) {
-  if (!result.ok()) throw std::runtime_error(result.status().ToString());
-  return *std::move(result);
-}
-
-// The layer of bench/layer_case.h, with weights drawn by the server.
-v1::SetWeightsRequest LayerWeights() {
-  v1::SetWeightsRequest request;
-  request.set_name(kLayer);
-  v1::Initializer& initializer = *request.mutable_initializer();
-  initializer.set_distribution(v1::Initializer::DISTRIBUTION_LINEAR);
-  initializer.set_layout(v1::LAYOUT_OUT_IN);
-  initializer.set_num_heads(kHeads);
-  initializer.set_query_width(kWidth);
-  initializer.set_head_dim(kWidth / kHeads);
-  initializer.set_output_width(kWidth);
-  initializer.set_input_bias(true);
-  initializer.set_output_bias(true);
-  return request;
-}
-
-v1::ComputeAttentionRequest LayerRequest(int64_t n) {
-  std::mt19937_64 bits(5);
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(static_cast<size_t>(n * kWidth));
-  for (float& number : numbers) number = normal(bits);
-  v1::ComputeAttentionRequest request;
-  request.mutable_weight_set()->set_name(kLayer);
-  *request.mutable_query() = client::MakeTensor(numbers, {n, kWidth});
-  return request;
-}
-
-// A layer through the client library, as its users call it.
-void RegisterLayer(const std::shared_ptr<const client::Client>& client,
-                   int64_t n) {
-  benchmark::RegisterBenchmark(
-      absl::StrCat("layer/", n).c_str(),
-      [client, n](benchmark::State& state) {
-        const v1::ComputeAttentionRequest request = LayerRequest(n);
-        while (state.KeepRunning()) {
-          benchmark::DoNotOptimize(Value(client->ComputeAttention(request)));
-        }
-      })
-      ->UseRealTime()
-      ->Unit(benchmark::kMillisecond);
-}
 
 // Requests per second, as items.
 template <typename Loop>
@@ -104,8 +52,7 @@ void RegisterLoop(const std::string& name, const std::shared_ptr<Loop>& loop,
 // An empty echo of the bytes of a layer's tensors.
 void RegisterLayerEcho(const Targets& targets, int64_t n) {
   auto echo = std::make_shared<RequestLoop>(
-      Connect(targets.echo),
-      EchoOf(n * kWidth * static_cast<int64_t>(sizeof(float))));
+      Connect(targets.echo), EchoOf(n * kWidth * int64_t{sizeof(float)}));
   echo->Once();
   RegisterLoop(absl::StrCat("layer_echo/", n), echo, 10, 1);
 }
@@ -179,12 +126,7 @@ Answer Trials(Ending ending, const Targets& targets,
 }
 
 int Run(const Targets& targets, int argc, char** argv) {
-  const auto client = std::make_shared<const client::Client>(targets.attention);
-  Value(client->SetWeights(LayerWeights()));
-  for (const int64_t n : {512, 1024}) {
-    RegisterLayer(client, n);
-    RegisterLayerEcho(targets, n);
-  }
+  for (const int64_t n : {512, 1024}) RegisterLayerEcho(targets, n);
   RegisterTiny(targets);
   auto large = std::make_shared<LateLoop>(targets.attention, Large);
   auto copy = std::make_shared<LateLoop>(targets.echo, LargeCopy);

@@ -10,7 +10,7 @@ build_benchmarks() {
     cat "$log" >&2
     die "cmake could not configure the benchmarks"
   fi
-  build_targets core_bench rpc_bench echo_server attention-server
+  build_targets core_bench client_bench rpc_bench echo_server attention-server
 }
 
 # ./run bench [--quick] [--rows ID,...] [--rounds N] [--runs N] [--publish]

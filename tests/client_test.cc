@@ -35,13 +35,15 @@ class FakeService final : public v1::AttentionService::Service {
   std::vector<v1::GetWeightsResponse> weights;
   std::vector<std::string> pages;  // one weight set each
   bool hang = false;               // until the caller gives up
+  v1::ComputeAttentionRequest received;
 
   grpc::Status ComputeAttention(grpc::ServerContext* context,
-                                const v1::ComputeAttentionRequest*,
+                                const v1::ComputeAttentionRequest* request,
                                 v1::ComputeAttentionResponse* out) override {
     while (hang && !context->IsCancelled()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
+    received = *request;
     *out = response;
     return status;
   }
@@ -137,6 +139,47 @@ TEST_F(ClientTest, AnswerArrives) {
   const auto response = Client(target()).ComputeAttention({});
   ASSERT_TRUE(response.ok()) << response.status();
   EXPECT_THAT(response->output().values(), ElementsAre(0.5));
+}
+
+// Of a size that goes out without a copy.
+std::shared_ptr<const v1::ComputeAttentionRequest> LargeRequest() {
+  auto request = std::make_shared<v1::ComputeAttentionRequest>();
+  request->mutable_query()->mutable_data()->resize(1 << 20, 'q');
+  request->set_causal(true);
+  return request;
+}
+
+TEST_F(ClientTest, SharedRequestArrivesAndIsLetGo) {
+  service_.response.mutable_output()->add_values(0.5);
+  const auto request = LargeRequest();
+  {
+    const Client client(target());
+    const auto response = client.ComputeAttentionShared(request);
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_THAT(response->output().values(), ElementsAre(0.5));
+  }
+  EXPECT_EQ(service_.received.SerializeAsString(),
+            request->SerializeAsString());
+  while (request.use_count() > 1) std::this_thread::yield();  // gRPC's threads
+}
+
+TEST_F(ClientTest, SharedRequestIsRefusedAsAnyOther) {
+  service_.status =
+      grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                   "Received message larger than max (200 vs. 100)");
+  const Client client(target());
+  EXPECT_EQ(client.ComputeAttentionShared(LargeRequest()).status(),
+            client.ComputeAttention(*LargeRequest()).status());
+}
+
+TEST_F(ClientTest, SharedRequestObeysItsDeadline) {
+  service_.hang = true;
+  const absl::Status status =
+      Client(target())
+          .ComputeAttentionShared(LargeRequest(),
+                                  Within(std::chrono::milliseconds(20)))
+          .status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
 }
 
 TEST_F(ClientTest, RefusalKeepsCodeMessageAndFields) {

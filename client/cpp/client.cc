@@ -11,12 +11,15 @@
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.grpc.pb.h"
 #include "client/cpp/grpc_status.h"
+#include "client/cpp/shared_request.h"
 #include "client/cpp/stream_impl.h"
 #include "client/cpp/tls_fault.h"
 #include "client/cpp/weight_set_assembler.h"
 #include "client/cpp/weight_set_disassembler.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/completion_queue.h"
 #include "grpcpp/create_channel.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
 #include "sockets/congestion_control.h"
 
@@ -63,6 +66,12 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
 // Bytes of the largest message protobuf can write.
 constexpr size_t kLargestMessage = std::numeric_limits<int>::max();
 
+absl::Status TooLargeForProtobuf(size_t size) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the request has ", size, " bytes and a message at most ",
+                   kLargestMessage));
+}
+
 // Whether gRPC, here or there, refused a message for its size. Its words name
 // no option of ours.
 bool IsTooLargeForGrpc(const absl::Status& status) {
@@ -102,6 +111,7 @@ struct Client::Stubs {
   Stubs(const std::shared_ptr<grpc::Channel>& channel, int receive_limit,
         std::optional<bool> speaks_tls)
       : attention(AttentionService::NewStub(channel)),
+        attention_of_bytes(channel),
         health(Health::NewStub(channel)),
         reply_limit(receive_limit),
         tls(speaks_tls) {}
@@ -117,6 +127,30 @@ struct Client::Stubs {
     SetDeadline(options, context);
     Response response;
     const grpc::Status status = (stub.*method)(&context, request, &response);
+    if (!status.ok()) return WithCure(FromGrpc(status));
+    return response;
+  }
+
+  // ComputeAttention of a request that is bytes already. The generated stub
+  // takes only messages.
+  absl::StatusOr<v1::ComputeAttentionResponse> ComputeAttention(
+      const grpc::ByteBuffer& request, const CallOptions& options) {
+    static const std::string method = absl::StrCat(
+        "/", AttentionService::service_full_name(), "/ComputeAttention");
+    grpc::ClientContext context;
+    SetDeadline(options, context);
+    v1::ComputeAttentionResponse response;
+    grpc::Status status;
+    grpc::CompletionQueue queue;
+    const auto call =
+        attention_of_bytes.PrepareUnaryCall(&context, method, request, &queue);
+    call->StartCall();
+    call->Finish(&response, &status, nullptr);
+    queue.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue.Next(&tag, &ok)) {  // until the answer is there, and no more
+    }
     if (!status.ok()) return WithCure(FromGrpc(status));
     return response;
   }
@@ -144,6 +178,8 @@ struct Client::Stubs {
   static constexpr int kUnknownLimit = -1;
 
   const std::unique_ptr<AttentionService::Stub> attention;
+  grpc::TemplatedGenericStub<grpc::ByteBuffer, v1::ComputeAttentionResponse>
+      attention_of_bytes;
   const std::unique_ptr<Health::Stub> health;
   const int reply_limit;
   const std::optional<bool> tls;  // not known of a channel of one's own
@@ -178,6 +214,14 @@ absl::StatusOr<v1::ComputeAttentionResponse> Client::ComputeAttention(
                       options);
 }
 
+absl::StatusOr<v1::ComputeAttentionResponse> Client::ComputeAttentionShared(
+    const std::shared_ptr<const v1::ComputeAttentionRequest>& request,
+    const CallOptions& options) const {
+  const size_t size = request->ByteSizeLong();
+  if (size > kLargestMessage) return TooLargeForProtobuf(size);
+  return stubs_->ComputeAttention(Serialize(request), options);
+}
+
 std::unique_ptr<AttentionStream> Client::OpenStream(
     AttentionStream::OnAnswer on_answer, const StreamOptions& stream_options,
     const CallOptions& options) const {
@@ -196,11 +240,8 @@ std::unique_ptr<AttentionStream> Client::OpenStream(
 
 absl::StatusOr<v1::SetWeightsResponse> Client::SetWeights(
     const v1::SetWeightsRequest& request, const CallOptions& options) const {
-  if (request.ByteSizeLong() > kLargestMessage) {
-    return WithUploadCure(absl::ResourceExhaustedError(
-        absl::StrCat("the request has ", request.ByteSizeLong(),
-                     " bytes and a message at most ", kLargestMessage)));
-  }
+  const size_t size = request.ByteSizeLong();
+  if (size > kLargestMessage) return WithUploadCure(TooLargeForProtobuf(size));
   auto response =
       stubs_->Call(*stubs_->attention, &AttentionService::Stub::SetWeights,
                    request, options);

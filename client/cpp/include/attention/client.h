@@ -96,6 +96,14 @@ class Client {
       const v1::ComputeAttentionRequest& request,
       const CallOptions& options = {}) const;
 
+  // The same without a copy of the request: the data of its tensors go out from
+  // where they lie. gRPC shares `request` until it is done with it, which after
+  // a failed call may be later than this returns; nobody may change it until
+  // then. For large requests. REQUIRES: not null.
+  absl::StatusOr<v1::ComputeAttentionResponse> ComputeAttentionShared(
+      const std::shared_ptr<const v1::ComputeAttentionRequest>& request,
+      const CallOptions& options = {}) const;
+
   // A stream for many requests; opens at once, and tells by its answers and its
   // end if that failed. The deadline is that of the whole stream. It must not
   // outlive the client.
