@@ -79,10 +79,12 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
     : catalog_(std::move(catalog)),
       admission_(config.limits),
       buffers_(config.limits.max_bytes_in_flight / kIdleShare),
+      sender_(1),
       compute_(config.threads > 0 ? config.threads : core::AvailableCpus()),
       writer_(1),
-      service_(rpc::NewAttentionService({*catalog_, compute_, writer_, buffers_,
-                                         admission_, config.limits, facts})) {}
+      service_(rpc::NewAttentionService({*catalog_, compute_, writer_, sender_,
+                                         buffers_, admission_, config.limits,
+                                         facts})) {}
 
 absl::Status Server::Listen(const Config& config) {
   auto credentials =

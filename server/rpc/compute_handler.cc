@@ -43,6 +43,10 @@ constexpr int64_t kOneTaskMultiplyAdds = int64_t{1} << 18;
 // A longer message may take longer than that to parse alone.
 constexpr size_t kBriefBytes = size_t{64} << 10;
 
+// A reply from here on is copied into a socket for longer than it takes to wake
+// a thread.
+constexpr int64_t kLargeReplyBytes = int64_t{256} << 10;
+
 // What one request needs from its bytes to those of its reply.
 class Computing : public std::enable_shared_from_this<Computing> {
  public:
@@ -152,7 +156,18 @@ class Computing : public std::enable_shared_from_this<Computing> {
     v1::Timing& timing = *reply_.message.mutable_timing();
     *timing.mutable_queue() = ToDuration(queue);
     *timing.mutable_compute() = ToDuration(compute);
-    send_(std::move(reply_));
+    Send();
+  }
+
+  // gRPC writes to the socket on the thread that sends. A worker of the pool
+  // has better things to do, and whoever waits for the reply on this machine
+  // is woken on the processor of the thread that writes, to read only after it.
+  void Send() {
+    if (cost_.result_bytes < kLargeReplyBytes) return send_(std::move(reply_));
+    backend_.sender.Submit(
+        {}, nullptr, [self = shared_from_this()](const absl::Status&) {
+          self->call_->Guard([&] { self->send_(std::move(self->reply_)); });
+        });
   }
 
   bool in_double() const {

@@ -10,9 +10,9 @@ namespace {
 using core::Workspace;
 
 // Elements of one decoding task: long enough to hide the hand-over between
-// tasks, short enough (about 1 MiB) to let other requests in and to notice a
-// cancellation.
-constexpr int64_t kDecodeElements = int64_t{1} << 18;
+// tasks, short enough for workers to end at about the same time, to let other
+// requests in and to notice a cancellation.
+constexpr int64_t kDecodeElements = int64_t{1} << 16;
 
 // Elements that are checked right after they were gathered, while they lie in
 // the cache next to the processor.
