@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "server/core/cost.h"
@@ -42,18 +43,20 @@ class Tile {
         rows_(rows * problem.group_size),
         strip_rows_(StripRows<T>()),
         strips_(StripCount<T>(rows_)),
+        block_keys_(std::min(kKeys, problem.kv_len)),
         query_(workspace.Allocate<T>(strips_ * strip_rows_ * problem.head_dim)),
         output_(
             workspace.Allocate<T>(strips_ * strip_rows_ * problem.value_dim)),
         max_(workspace.Allocate<T>(strips_ * strip_rows_)),
         sum_(workspace.Allocate<double>(strips_ * strip_rows_)),
-        scores_(workspace.Allocate<T>(kKeys * strip_rows_)),
-        added_(workspace.Allocate<T>(HasAdded() ? kKeys * strip_rows_ : 0)),
+        scores_(workspace.Allocate<T>(block_keys_ * strip_rows_)),
+        added_(
+            workspace.Allocate<T>(HasAdded() ? block_keys_ * strip_rows_ : 0)),
         kept_(workspace.Allocate<T>(
-            problem.options.dropout ? kKeys * strip_rows_ : 0)),
+            problem.options.dropout ? block_keys_ * strip_rows_ : 0)),
         visible_begin_(workspace.Allocate<T>(strip_rows_)),
         visible_end_(workspace.Allocate<T>(strip_rows_)),
-        row_of_block_(workspace.Allocate<T>(kKeys)),
+        row_of_block_(workspace.Allocate<T>(block_keys_)),
         inputs_(workspace.Allocate<const T*>(strip_rows_)),
         outputs_(workspace.Allocate<T*>(strip_rows_)) {}
 
@@ -83,10 +86,16 @@ class Tile {
     return std::min(strip * strip_rows_ + lane, rows_ - 1);
   }
   int64_t Row(int64_t stacked) const {
-    return first_row_ + stacked / problem_.group_size;
+    return first_row_ + Narrow(stacked) / Narrow(problem_.group_size);
   }
   int64_t Head(int64_t stacked) const {
-    return kv_head_ * problem_.group_size + stacked % problem_.group_size;
+    return kv_head_ * problem_.group_size +
+           Narrow(stacked) % Narrow(problem_.group_size);
+  }
+  // Stacked rows are few, and each is divided: many processors divide 32 bits
+  // several times as fast as 64.
+  static uint32_t Narrow(int64_t number) {
+    return static_cast<uint32_t>(number);
   }
 
   Strip<T> StripAt(int64_t strip) const {
@@ -230,18 +239,19 @@ class Tile {
   const int64_t rows_;        // stacked
   const int64_t strip_rows_;  // lanes
   const int64_t strips_;
-  T* const query_;          // of all strips
-  T* const output_;         // of all strips
-  T* const max_;            // of all strips
-  double* const sum_;       // of all strips
-  T* const scores_;         // [kKeys, lanes]
-  T* const added_;          // [kKeys, lanes], if any is needed
-  T* const kept_;           // [kKeys, lanes], if any is needed
-  T* const visible_begin_;  // [lanes]
-  T* const visible_end_;    // [lanes]
-  T* const row_of_block_;   // [kKeys]
-  const T** const inputs_;  // [lanes]
-  T** const outputs_;       // [lanes]
+  const int64_t block_keys_;  // of a block, at most
+  T* const query_;            // of all strips
+  T* const output_;           // of all strips
+  T* const max_;              // of all strips
+  double* const sum_;         // of all strips
+  T* const scores_;           // [block_keys_, lanes]
+  T* const added_;            // [block_keys_, lanes], if any is needed
+  T* const kept_;             // [block_keys_, lanes], if any is needed
+  T* const visible_begin_;    // [lanes]
+  T* const visible_end_;      // [lanes]
+  T* const row_of_block_;     // [block_keys_]
+  const T** const inputs_;    // [lanes]
+  T** const outputs_;         // [lanes]
 };
 
 }  // namespace
