@@ -61,7 +61,7 @@ class Server {
   const std::unique_ptr<weights::Catalog> catalog_;
   rpc::Admission admission_;
   rpc::BufferPool buffers_;
-  core::ComputePool sender_;
+  core::ComputePool sender_;  // before compute_, which hands it replies
   core::ComputePool compute_;
   core::ComputePool writer_;
   const std::unique_ptr<grpc::Service> service_;

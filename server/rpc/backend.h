@@ -28,7 +28,7 @@ struct Backend {
   core::ComputePool& compute;
   // One thread for what may block: whatever changes the catalog.
   core::ComputePool& writer;
-  // One thread that hands large replies to gRPC.
+  // One thread that hands large replies to gRPC. Outlives `compute`.
   core::ComputePool& sender;
   // Memory of the tensors in requests and replies.
   BufferPool& buffers;
