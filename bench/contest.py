@@ -1,5 +1,6 @@
 """Runs our programs and others' in turns, never two at once."""
 
+import functools
 import pathlib
 import subprocess
 
@@ -21,8 +22,6 @@ class Bench:
         self.run = 0
         self._build = pathlib.Path(build)
         self._directory = pathlib.Path(directory)
-        self._core = self._rpc = self._client = None
-        self._attention_server = self._echo_server = None
         cores, self.blas = self.core.ask("about").split(" ", 1)
         self.cores = int(cores)
         self.peers = Peers(self._directory, self.cores)
@@ -49,11 +48,9 @@ class Bench:
 
     # --- the core
 
-    @property
+    @functools.cached_property
     def core(self):
-        if self._core is None:
-            self._core = self._start_core()
-        return self._core
+        return self._start_core()
 
     def _start_core(self):
         return Worker([self._build / "bench" / "core_bench", "--serve"],
@@ -74,51 +71,40 @@ class Bench:
 
     # --- over a socket
 
-    @property
+    @functools.cached_property
     def attention_server(self):
-        if self._attention_server is None:
-            port = self._directory / "attention.port"
-            self._attention_server = Server(
-                [self._build / "server" / "attention-server",
-                 "--listen", "127.0.0.1:0", "--port-file", port,
-                 "--store", "memory", "--max-message-bytes", MESSAGE_BYTES,
-                 "--max-result-bytes", MESSAGE_BYTES],
-                self._directory / "attention-server.log", port,
-                stdout=subprocess.DEVNULL)
-        return self._attention_server
+        port = self._directory / "attention.port"
+        return Server(
+            [self._build / "server" / "attention-server",
+             "--listen", "127.0.0.1:0", "--port-file", port, "--store", "memory",
+             "--max-message-bytes", MESSAGE_BYTES,
+             "--max-result-bytes", MESSAGE_BYTES],
+            self._directory / "attention-server.log", port,
+            stdout=subprocess.DEVNULL)
 
-    @property
+    @functools.cached_property
     def echo_server(self):
-        if self._echo_server is None:
-            port = self._directory / "echo.port"
-            self._echo_server = Server(
-                [self._build / "bench" / "echo_server", port],
-                self._directory / "echo_server.log", port,
-                stdin=subprocess.PIPE)
-        return self._echo_server
+        port = self._directory / "echo.port"
+        return Server([self._build / "bench" / "echo_server", port],
+                      self._directory / "echo_server.log", port,
+                      stdin=subprocess.PIPE)
 
-    @property
+    @functools.cached_property
     def rpc(self):
-        if self._rpc is None:
-            self._rpc = Worker(
-                [self._build / "bench" / "rpc_bench",
-                 self.attention_server.target(), self.echo_server.target(),
-                 self.attention_server.pid, "--serve"],
-                self._directory / "rpc_bench.log")
-        return self._rpc
+        return Worker([self._build / "bench" / "rpc_bench",
+                       self.attention_server.target(),
+                       self.echo_server.target(), self.attention_server.pid,
+                       "--serve"], self._directory / "rpc_bench.log")
 
     def rpc_time(self, name):
         """Seconds of one iteration, and items per second."""
         return self.rpc.numbers("time", name, self.seconds)
 
-    @property
+    @functools.cached_property
     def client(self):
-        if self._client is None:
-            self._client = Worker(
-                [self._build / "bench" / "client_bench",
-                 self.attention_server.target(), "--serve"],
-                self._directory / "client_bench.log")
-        return self._client
+        return Worker([self._build / "bench" / "client_bench",
+                       self.attention_server.target(), "--serve"],
+                      self._directory / "client_bench.log")
 
     def client_time(self, name):
         """Seconds of one iteration, and items per second."""

@@ -64,13 +64,14 @@ std::thread::id ThreadThatSends(House& house, grpc::ByteBuffer bytes) {
   auto received =
       std::make_shared<ReceivedRequest>(ReceivedRequest::Form::kUnary);
   received->Receive(bytes);
-  std::promise<std::thread::id> sent;
+  // Shared, since it may be destroyed here before set_value has returned.
+  const auto sent = std::make_shared<std::promise<std::thread::id>>();
   ComputeAttention(call, std::move(received), house.backend,
-                   [&](ComputeReply&&) {
+                   [call, sent](ComputeReply&&) {
                      call->Finish(absl::OkStatus());
-                     sent.set_value(std::this_thread::get_id());
+                     sent->set_value(std::this_thread::get_id());
                    });
-  return sent.get_future().get();
+  return sent->get_future().get();
 }
 
 TEST(ComputeHandler, WorkersDoNotSendLargeReplies) {

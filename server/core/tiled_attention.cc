@@ -92,8 +92,8 @@ class Tile {
     return kv_head_ * problem_.group_size +
            Narrow(stacked) % Narrow(problem_.group_size);
   }
-  // Stacked rows are few, and each is divided: many processors divide 32 bits
-  // several times as fast as 64.
+  // No more stacked rows than kStackedRows or a group has. Each is divided, and
+  // some processors divide 32 bits several times as fast as 64.
   static uint32_t Narrow(int64_t number) {
     return static_cast<uint32_t>(number);
   }

@@ -43,8 +43,8 @@ constexpr int64_t kOneTaskMultiplyAdds = int64_t{1} << 18;
 // A longer message may take longer than that to parse alone.
 constexpr size_t kBriefBytes = size_t{64} << 10;
 
-// A reply from here on is copied into a socket for longer than it takes to wake
-// a thread.
+// A reply from here on is sent by a thread of its own
+// (docs/adr/0018-a-thread-that-sends.md).
 constexpr int64_t kLargeReplyBytes = int64_t{256} << 10;
 
 // What one request needs from its bytes to those of its reply.
