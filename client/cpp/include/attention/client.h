@@ -97,9 +97,9 @@ class Client {
       const CallOptions& options = {}) const;
 
   // The same without a copy of the request: the data of its tensors go out from
-  // where they lie. gRPC shares `request` until it is done with it, which may be
-  // later than this returns, after a failed call much later; nobody may change
-  // it until then. For large requests. REQUIRES: not null.
+  // where they lie. gRPC shares `request` until it is done with it, which may
+  // be later than this returns, after a failed call much later; nobody may
+  // change it until then. For large requests. REQUIRES: not null.
   absl::StatusOr<v1::ComputeAttentionResponse> ComputeAttentionShared(
       const std::shared_ptr<const v1::ComputeAttentionRequest>& request,
       const CallOptions& options = {}) const;
