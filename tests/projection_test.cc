@@ -108,11 +108,27 @@ void ExpectRight(const Case& projected, int64_t item, int64_t rows) {
 }
 
 TEST(ProjectionTest, IsRightAroundTheEdgesOfStripsAndPanels) {
-  for (const int64_t rows : {1, 2, 32, 33, 128, 129, 527, 528, 529, 1057}) {
+  for (const int64_t rows :
+       {1, 2, 32, 33, 64, 65, 128, 129, 527, 528, 529, 1057}) {
     for (const int64_t heads : {1, 3}) {
       for (const int64_t dim : {1, 127, 128, 129, 257}) {
         for (const Layout layout : {Layout::kInOut, Layout::kOutIn}) {
           Case projected({1, rows, 3, heads, dim}, layout, dim % 2 == 1);
+          ASSERT_TRUE(projected.Run().ok());
+          ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 0, rows));
+        }
+      }
+    }
+  }
+}
+
+// Strips are multiplied in parts of 64 to 512 inputs, by their width.
+TEST(ProjectionTest, IsRightAroundTheEdgesOfPartsOfItsDepth) {
+  for (const int64_t in : {63, 64, 65, 127, 128, 129, 256, 257, 512, 513}) {
+    for (const int64_t rows : {2, 70, 130}) {
+      for (const int64_t dim : {3, 85}) {
+        for (const Layout layout : {Layout::kInOut, Layout::kOutIn}) {
+          Case projected({1, rows, in, 2, dim}, layout, dim % 2 == 1);
           ASSERT_TRUE(projected.Run().ok());
           ASSERT_NO_FATAL_FAILURE(ExpectRight(projected, 0, rows));
         }

@@ -235,6 +235,36 @@ TEST_P(StripKernelTest, ProductsReadRowsAndColumns) {
   EXPECT_EQ(product[0], 0);
 }
 
+TEST_P(StripKernelTest, ProductsAddToWhatIsThereForAnyNumberOfResults) {
+  const int64_t rows = StripRows<double>();
+  const auto strip = Aligned<double>(2 * rows);
+  strip[0] = 1;
+  strip[rows] = 100;
+  for (int64_t results = 1; results <= 29; ++results) {
+    std::vector<double> matrix;  // [results, 2], or [2, results]
+    for (int64_t i = 0; i < 2 * results; ++i) {
+      matrix.push_back(static_cast<double>(i + 1));
+    }
+    const auto product = Aligned<double>(results * rows, 0.5);
+    AddStripProduct(matrix.data(), 2, results, 2, strip.get(), product.get());
+    for (int64_t m = 0; m < results; ++m) {
+      const auto first = static_cast<double>(2 * m + 1);
+      ASSERT_EQ(product[m * rows], 0.5 + first + 100 * (first + 1));
+      ASSERT_EQ(product[m * rows + 1], 0.5);
+    }
+    std::vector<double> packed(matrix.size());
+    PackColumns(matrix.data(), results, results, 2, packed.data());
+    AddPackedProduct(packed.data(), results, 2, strip.get(), product.get());
+    for (int64_t m = 0; m < results; ++m) {
+      const auto first = static_cast<double>(2 * m + 1);
+      const auto second = static_cast<double>(m + 1);
+      ASSERT_EQ(product[m * rows],
+                0.5 + first + 100 * (first + 1) + second +
+                    100 * (second + static_cast<double>(results)));
+    }
+  }
+}
+
 TEST_P(StripKernelTest, ExpIsWithinOneUlp) {
   // 0 first, so that the maximum is 0 and each score its own exponent.
   std::vector<float> exponents = {0};

@@ -24,16 +24,20 @@ constexpr int64_t kMostPanelRows = 528;
 constexpr int64_t kMostColumnsOfOne = 384;
 constexpr int64_t kMostColumns = 768;
 
-// Rows of a panel that is multiplied strip by strip. The more of them there
-// are, the wider they may be.
-constexpr int64_t kStripPanelRows = 128;
+// Rows of a panel that is multiplied strip by strip, and of one whose weights
+// are packed for it. The more rows there are, the wider their panels may be.
+constexpr int64_t kStripPanelRows = 64;
+constexpr int64_t kPackedPanelRows = 128;
 int64_t StripPanelColumns(int64_t rows) {
-  if (rows <= kStripPanelRows) return kMostColumnsOfOne;
+  if (rows <= kPackedPanelRows) return kMostColumnsOfOne;
   return rows <= kMostPanelRows ? kMostColumns : 3 * kMostColumns;
 }
-// Columns whose weights the strips of a panel take turns with: whole register
-// tiles of every instruction set, and few enough for the second-level cache.
+// The strips of a panel take turns with the weights of so many columns, a part
+// of their depth at a time: whole register tiles of every instruction set, few
+// enough for the second-level cache, and a strip's part small enough for half
+// of the first.
 constexpr int64_t kColumnsAtOnce = 84;
+constexpr int64_t kStripBytesAtOnce = 16384;
 
 // Size of equal panels of at most `most`, in whole units.
 int64_t PanelSize(int64_t size, int64_t most) {
@@ -48,7 +52,7 @@ template <typename T>
 bool InStrips(int64_t rows, const Tensor4<T>& output) {
   const bool side_by_side =
       output.shape[kHead] == 1 || output.stride[kHead] == output.shape[kColumn];
-  return !side_by_side || (rows > 1 && rows <= kStripPanelRows);
+  return !side_by_side || (rows > 1 && rows <= kPackedPanelRows);
 }
 
 // Where a panel is in the product.
@@ -75,21 +79,32 @@ template <typename T>
 struct StripScratch {
   StripScratch(int64_t rows, int64_t in, Workspace& workspace)
       : width(StripRows<T>()),
+        depth(DepthAtOnce(in)),
         packed(workspace.Allocate<T>(TileCount(rows, width) * width * in)),
-        product(workspace.Allocate<T>(kColumnsAtOnce * width)),
+        product(workspace.Allocate<T>(TileCount(rows, width) * width *
+                                      kColumnsAtOnce)),
+        weights(workspace.Allocate<T>(depth * kColumnsAtOnce)),
         from(workspace.Allocate<const T*>(width)),
         to(workspace.Allocate<T*>(width)) {}
 
+  static int64_t DepthAtOnce(int64_t in) {
+    return std::min(in,
+                    kStripBytesAtOnce / int64_t{sizeof(T)} / StripRows<T>());
+  }
+
   static int64_t Bytes(int64_t rows, int64_t in) {
     const int64_t width = StripRows<T>();
-    return width * ((TileCount(rows, width) * in + kColumnsAtOnce) *
-                        int64_t{sizeof(T)} +
-                    2 * int64_t{sizeof(T*)});
+    const int64_t lanes = TileCount(rows, width) * width;
+    return (lanes * (in + kColumnsAtOnce) + DepthAtOnce(in) * kColumnsAtOnce) *
+               int64_t{sizeof(T)} +
+           2 * width * int64_t{sizeof(T*)};
   }
 
   const int64_t width;
+  const int64_t depth;   // of what is multiplied at once
   T* const packed;       // [strips, in, width]
-  T* const product;      // [columns, width] of one strip
+  T* const product;      // [strips, kColumnsAtOnce, width]
+  T* const weights;      // [depth, kColumnsAtOnce]
   const T** const from;  // rows of one strip
   T** const to;
 };
@@ -130,6 +145,8 @@ struct PanelProjection : ProjectionOf<T> {
 
   ConstTensor4<T> input;
 
+  bool in_out() const { return projection.layout == Layout::kInOut; }
+
   // Rows of an item to compute.
   int64_t Rows(int64_t batch) const {
     return row_counts.empty() ? input.shape[kRow]
@@ -151,20 +168,17 @@ struct PanelProjection : ProjectionOf<T> {
   // Of rows that are packed.
   absl::Status MultiplyStrips(const Panel& panel,
                               const StripScratch<T>& scratch) const {
-    const auto multiply = in_out() ? &MultiplyStrip<Read::kColumns, T>
-                                   : &MultiplyStrip<Read::kRows, T>;
     for (int64_t column = 0; column < panel.columns; column += kColumnsAtOnce) {
-      for (int64_t row = 0; row < panel.rows; row += scratch.width) {
-        const Panel part{panel.batch, panel.first_row + row,
-                         std::min(scratch.width, panel.rows - row),
-                         panel.first_column + column,
-                         std::min(kColumnsAtOnce, panel.columns - column)};
-        multiply(Weights(part), weight_stride(), part.columns, projection.in,
-                 scratch.packed + row * projection.in, T{1}, scratch.product);
-        if (projection.bias != nullptr) AddBias(part, scratch);
-        absl::Status status = PutIntoHeads(part, scratch);
-        if (!status.ok()) return status;
+      Panel part = panel;
+      part.first_column += column;
+      part.columns = std::min(kColumnsAtOnce, panel.columns - column);
+      StartFromBias(part, scratch);
+      for (int64_t k = 0; k < projection.in; k += scratch.depth) {
+        AddProducts(part, k, std::min(scratch.depth, projection.in - k),
+                    scratch);
       }
+      absl::Status status = PutIntoHeads(part, scratch);
+      if (!status.ok()) return status;
     }
     return absl::OkStatus();
   }
@@ -178,7 +192,6 @@ struct PanelProjection : ProjectionOf<T> {
   int64_t weight_stride() const {
     return in_out() ? projection.out : projection.in;
   }
-  bool in_out() const { return projection.layout == Layout::kInOut; }
 
   absl::Status MultiplyInto(const Panel& panel, T* product,
                             int64_t stride) const {
@@ -199,20 +212,59 @@ struct PanelProjection : ProjectionOf<T> {
     return absl::OkStatus();
   }
 
-  void AddBias(const Panel& panel, const StripScratch<T>& scratch) const {
-    const int64_t width = scratch.width;
-    for (int64_t column = 0; column < panel.columns; ++column) {
-      const T added = projection.bias[panel.first_column + column];
-      T* const results = scratch.product + column * width;
-      for (int64_t lane = 0; lane < width; ++lane) results[lane] += added;
+  // Every product of a strip with the columns becomes their bias.
+  void StartFromBias(const Panel& panel, const StripScratch<T>& scratch) const {
+    for (int64_t row = 0; row < panel.rows; row += scratch.width) {
+      T* const product = scratch.product + row * kColumnsAtOnce;
+      for (int64_t column = 0; column < panel.columns; ++column) {
+        std::fill_n(product + column * scratch.width, scratch.width,
+                    projection.bias != nullptr
+                        ? projection.bias[panel.first_column + column]
+                        : T{0});
+      }
     }
   }
 
-  // Stores what a strip was multiplied to, each head in its place.
+  // Adds what inputs first to first + depth give to the columns, of each strip.
+  // Weights that lie apart are brought together first.
+  void AddProducts(const Panel& panel, int64_t first, int64_t depth,
+                   const StripScratch<T>& scratch) const {
+    const T* const weights =
+        Weights(panel) + first * (in_out() ? weight_stride() : 1);
+    if (in_out()) {
+      PackColumns(weights, weight_stride(), panel.columns, depth,
+                  scratch.weights);
+    }
+    for (int64_t row = 0; row < panel.rows; row += scratch.width) {
+      const T* const strip =
+          scratch.packed + row * projection.in + first * scratch.width;
+      T* const product = scratch.product + row * kColumnsAtOnce;
+      if (in_out()) {
+        AddPackedProduct(scratch.weights, panel.columns, depth, strip, product);
+      } else {
+        AddStripProduct(weights, weight_stride(), panel.columns, depth, strip,
+                        product);
+      }
+    }
+  }
+
+  // Stores what the strips were multiplied to, each head in its place.
   absl::Status PutIntoHeads(const Panel& panel,
                             const StripScratch<T>& scratch) const {
+    for (int64_t row = 0; row < panel.rows; row += scratch.width) {
+      Panel strip = panel;
+      strip.first_row += row;
+      strip.rows = std::min(scratch.width, panel.rows - row);
+      absl::Status status = PutStripIntoHeads(
+          strip, scratch.product + row * kColumnsAtOnce, scratch);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status PutStripIntoHeads(const Panel& panel, const T* product,
+                                 const StripScratch<T>& scratch) const {
     const int64_t width = scratch.width;
-    const T* const product = scratch.product;
     const int64_t size = panel.columns * width;
     for (int64_t begin = 0; begin < size;) {
       const int64_t bad = FirstNonFinite(product + begin, size - begin);
@@ -290,8 +342,12 @@ Step StripStep(std::vector<PanelProjection<T>> products) {
   const int64_t batch = products.front().input.shape[kBatch];
   const int64_t rows = products.front().input.shape[kRow];
   int64_t columns = 0;
-  for (const auto& product : products) columns += product.projection.out;
-  const Panels panels{batch, rows, columns, kStripPanelRows,
+  int64_t panel_rows = kStripPanelRows;
+  for (const auto& product : products) {
+    columns += product.projection.out;
+    if (product.in_out()) panel_rows = kPackedPanelRows;
+  }
+  const Panels panels{batch, rows, columns, panel_rows,
                       StripPanelColumns(rows)};
   return {panels.count(),
           [panels, products = std::move(products)](
@@ -347,7 +403,7 @@ int64_t ProjectionWorkspaceBytes(int64_t rows,
       std::min(kMostColumns, projection.out) * int64_t{sizeof(T)};
   return std::max(
       of_one_row,
-      StripScratch<T>::Bytes(std::min(rows, kStripPanelRows), projection.in));
+      StripScratch<T>::Bytes(std::min(rows, kPackedPanelRows), projection.in));
 }
 
 template Step ProjectionStep<float>(ConstTensor4<float>,

@@ -31,6 +31,12 @@ struct StripKernel {
                  T* const* rows);
   StripProductOf<T>* multiply_rows;
   StripProductOf<T>* multiply_columns;
+  void (*add_rows)(const T* matrix, int64_t stride, int64_t results,
+                   int64_t depth, const T* strip, T* product);
+  void (*pack_columns)(const T* matrix, int64_t stride, int64_t results,
+                       int64_t depth, T* packed);
+  void (*add_packed)(const T* packed, int64_t results, int64_t depth,
+                     const T* strip, T* product);
   bool (*fold)(const KeyBlock<T>& block, const Strip<T>& strip);
   bool (*finish)(const Strip<T>& strip, int64_t value_dim, int64_t count,
                  T* const* rows);
@@ -49,8 +55,16 @@ void Product(const T* matrix, int64_t stride, int64_t results, int64_t depth,
     std::fill_n(product, results * 2 * Lanes<T>(), T{0});
     return;
   }
-  Multiply<T, kRead, Store::kReplaces>(matrix, stride, results, depth, strip,
-                                       scale, product);
+  constexpr int kSums = kRead == Read::kRows ? kSumsOfScore : 1;
+  Multiply<T, kRead, Store::kReplaces, kSums>(matrix, stride, results, depth,
+                                              strip, scale, product);
+}
+
+template <typename T>
+void AddRows(const T* matrix, int64_t stride, int64_t results, int64_t depth,
+             const T* strip, T* product) {
+  Multiply<T, Read::kRows, Store::kAdds>(matrix, stride, results, depth, strip,
+                                         T{1}, product);
 }
 
 // output = or += value^T * weights.
@@ -63,7 +77,7 @@ void Sum(const KeyBlock<T>& block, T* output) {
 
 template <typename T>
 bool Fold(const KeyBlock<T>& block, const Strip<T>& strip) {
-  Multiply<T, Read::kRows, Store::kReplaces>(
+  Multiply<T, Read::kRows, Store::kReplaces, kSumsOfScore>(
       block.key, block.key_stride, block.count, block.head_dim, strip.query,
       block.scale, block.scores);
   const Peaks<T> peaks = FinishScores(block);
@@ -118,6 +132,9 @@ StripKernel<T> Kernel() {
           &Unpack<T>,
           &Product<Read::kRows, T>,
           &Product<Read::kColumns, T>,
+          &AddRows<T>,
+          &PackColumns<T>,
+          &AddPacked<T>,
           &Fold<T>,
           &Finish<T>};
 }
@@ -177,6 +194,24 @@ void MultiplyStrip(const T* matrix, int64_t stride, int64_t results,
 }
 
 template <typename T>
+void AddStripProduct(const T* matrix, int64_t stride, int64_t results,
+                     int64_t depth, const T* strip, T* product) {
+  Best<T>().add_rows(matrix, stride, results, depth, strip, product);
+}
+
+template <typename T>
+void PackColumns(const T* matrix, int64_t stride, int64_t results,
+                 int64_t depth, T* packed) {
+  Best<T>().pack_columns(matrix, stride, results, depth, packed);
+}
+
+template <typename T>
+void AddPackedProduct(const T* packed, int64_t results, int64_t depth,
+                      const T* strip, T* product) {
+  Best<T>().add_packed(packed, results, depth, strip, product);
+}
+
+template <typename T>
 bool FoldBlock(const KeyBlock<T>& block, const Strip<T>& strip) {
   return Best<T>().fold(block, strip);
 }
@@ -192,6 +227,12 @@ template void PackStrip<float>(const float* const*, int64_t, float*);
 template void UnpackStrip<float>(const float*, int64_t, int64_t, float* const*);
 template StripProductOf<float> MultiplyStrip<Read::kRows, float>;
 template StripProductOf<float> MultiplyStrip<Read::kColumns, float>;
+template void AddStripProduct<float>(const float*, int64_t, int64_t, int64_t,
+                                     const float*, float*);
+template void PackColumns<float>(const float*, int64_t, int64_t, int64_t,
+                                 float*);
+template void AddPackedProduct<float>(const float*, int64_t, int64_t,
+                                      const float*, float*);
 template bool FoldBlock<float>(const KeyBlock<float>&, const Strip<float>&);
 template bool FinishStrip<float>(const Strip<float>&, int64_t, int64_t,
                                  float* const*);
@@ -201,6 +242,12 @@ template void UnpackStrip<double>(const double*, int64_t, int64_t,
                                   double* const*);
 template StripProductOf<double> MultiplyStrip<Read::kRows, double>;
 template StripProductOf<double> MultiplyStrip<Read::kColumns, double>;
+template void AddStripProduct<double>(const double*, int64_t, int64_t, int64_t,
+                                      const double*, double*);
+template void PackColumns<double>(const double*, int64_t, int64_t, int64_t,
+                                  double*);
+template void AddPackedProduct<double>(const double*, int64_t, int64_t,
+                                       const double*, double*);
 template bool FoldBlock<double>(const KeyBlock<double>&, const Strip<double>&);
 template bool FinishStrip<double>(const Strip<double>&, int64_t, int64_t,
                                   double* const*);

@@ -43,6 +43,23 @@ template <Read kRead, typename T>
 void MultiplyStrip(const T* matrix, int64_t stride, int64_t results,
                    int64_t depth, const T* strip, T scale, T* product);
 
+// product += the same of a matrix that is read by rows, with scale 1. For long
+// sums that are made part by part: adds the terms of each result up in one sum,
+// which reads the strip less often than the two that scores take.
+template <typename T>
+void AddStripProduct(const T* matrix, int64_t stride, int64_t results,
+                     int64_t depth, const T* strip, T* product);
+
+// The same of a matrix whose columns, elements [k * stride + m], were packed
+// before: what many strips are multiplied by is brought together once. `packed`
+// takes results * depth numbers, in the order they are needed.
+template <typename T>
+void PackColumns(const T* matrix, int64_t stride, int64_t results,
+                 int64_t depth, T* packed);
+template <typename T>
+void AddPackedProduct(const T* packed, int64_t results, int64_t depth,
+                      const T* strip, T* product);
+
 // What the weights of a strip are multiplied by until FinishStrip. The smallest
 // weight that float can hold is then a normal number; products with subnormal
 // ones are slow on many processors.

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "hwy/highway.h"
@@ -62,13 +63,13 @@ enum class Store { kReplaces, kAdds };
 
 // Sums that each result of a product is collected in, by turns. A score may be
 // small and its terms large, and two sums round less than one; they cost
-// nothing but results that could be made at once.
-constexpr int SumsOf(Read read) { return read == Read::kRows ? 2 : 1; }
+// results that could be made at once, so that the strip is read more often.
+constexpr int kSumsOfScore = 2;
 
 // Results a product makes at once. With their two vectors each, two of the
 // strip and one number they fill the registers: 32 with AVX-512, 16 without.
-constexpr int ResultsOf(Read read) {
-  return (HWY_MAX_BYTES >= 64 ? 14 : 6) / SumsOf(read);
+constexpr int ResultsOf(int sums) {
+  return (HWY_MAX_BYTES >= 64 ? 14 : 6) / sums;
 }
 
 // Row pointers of a matrix that a product reads by rows. Three rows share one:
@@ -99,11 +100,10 @@ HWY_INLINE void AddTerm(const T* a, const RowPointers<T, kResults>& rows,
 // product[m][.] = scale * sum over k of a(m, k) * strip[k][.] for kResults
 // values of m, where a(m, k) is a[m * stride + k] (rows) or a[k * stride + m]
 // (columns). The order of the sum is the same for every element.
-template <typename T, Read kRead, Store kStore, int kResults>
+template <typename T, Read kRead, Store kStore, int kSums, int kResults>
 void StripProduct(const T* HWY_RESTRICT a, int64_t stride, int64_t depth,
                   const T* HWY_RESTRICT strip, T scale,
                   T* HWY_RESTRICT product) {
-  constexpr int kSums = SumsOf(kRead);
   const Tag<T> d;
   V<T> low[kResults * kSums];
   V<T> high[kResults * kSums];
@@ -146,30 +146,65 @@ void StripProduct(const T* HWY_RESTRICT a, int64_t stride, int64_t depth,
   }
 }
 
-template <typename T, Read kRead, Store kStore>
+template <typename T, Read kRead, Store kStore, int kSums>
 struct Products {
   using Function = void (*)(const T*, int64_t, int64_t, const T*, T, T*);
 
   template <int... kIndex>
   static constexpr std::array<Function, sizeof...(kIndex)> Table(
       std::integer_sequence<int, kIndex...>) {
-    return {&StripProduct<T, kRead, kStore, kIndex + 1>...};
+    return {&StripProduct<T, kRead, kStore, kSums, kIndex + 1>...};
   }
   // of[m - 1] makes m results.
   static constexpr auto of =
-      Table(std::make_integer_sequence<int, ResultsOf(kRead)>());
+      Table(std::make_integer_sequence<int, ResultsOf(kSums)>());
 };
 
 // The same for any number of results.
-template <typename T, Read kRead, Store kStore>
+template <typename T, Read kRead, Store kStore, int kSums = 1>
 void Multiply(const T* a, int64_t stride, int64_t results, int64_t depth,
               const T* strip, T scale, T* product) {
-  constexpr int64_t kMost = ResultsOf(kRead);
+  constexpr int64_t kMost = ResultsOf(kSums);
   for (int64_t m = 0; m < results; m += kMost) {
     const int64_t now = std::min(kMost, results - m);
-    Products<T, kRead, kStore>::of[static_cast<size_t>(now - 1)](
+    Products<T, kRead, kStore, kSums>::of[static_cast<size_t>(now - 1)](
         a + m * (kRead == Read::kRows ? stride : 1), stride, depth, strip,
         scale, product + m * 2 * Lanes<T>());
+  }
+}
+
+// Columns of a that are multiplied at once lie together in `packed`, row by
+// row.
+template <typename T>
+void PackColumns(const T* a, int64_t stride, int64_t results, int64_t depth,
+                 T* packed) {
+  constexpr int64_t kMost = ResultsOf(1);
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const int64_t whole = results / kMost * kMost;
+  for (int64_t k = 0; k < depth; ++k) {
+    const T* const from = a + k * stride;
+    // The rows may lie far apart; the hardware does not foresee them.
+    for (int64_t m = 0; m < results; m += kLine) {
+      __builtin_prefetch(from + 8 * stride + m);
+    }
+    for (int64_t m = 0; m < whole; m += kMost) {
+      std::memcpy(packed + m * depth + k * kMost, from + m, kMost * sizeof(T));
+    }
+    std::copy(from + whole, from + results,
+              packed + whole * depth + k * (results - whole));
+  }
+}
+
+// product += what was packed * strip.
+template <typename T>
+void AddPacked(const T* packed, int64_t results, int64_t depth, const T* strip,
+               T* product) {
+  constexpr int64_t kMost = ResultsOf(1);
+  for (int64_t m = 0; m < results; m += kMost) {
+    const int64_t now = std::min(kMost, results - m);
+    Products<T, Read::kColumns, Store::kAdds, 1>::of[static_cast<size_t>(
+        now - 1)](packed + m * depth, now, depth, strip, T{1},
+                  product + m * 2 * Lanes<T>());
   }
 }
 
