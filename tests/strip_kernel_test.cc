@@ -242,6 +242,7 @@ TEST_P(StripKernelTest, ProductsAddToWhatIsThereForAnyNumberOfResults) {
   strip[rows] = 100;
   for (int64_t results = 1; results <= 29; ++results) {
     std::vector<double> matrix;  // [results, 2], or [2, results]
+    matrix.reserve(static_cast<size_t>(2 * results));
     for (int64_t i = 0; i < 2 * results; ++i) {
       matrix.push_back(static_cast<double>(i + 1));
     }
