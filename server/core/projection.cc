@@ -24,12 +24,15 @@ constexpr int64_t kMostPanelRows = 528;
 constexpr int64_t kMostColumnsOfOne = 384;
 constexpr int64_t kMostColumns = 768;
 
+// Items of up to so many rows, but for one row, are always multiplied strip by
+// strip.
+constexpr int64_t kFewRows = 128;
 // Rows of a panel that is multiplied strip by strip, and of one whose weights
 // are packed for it. The more rows there are, the wider their panels may be.
 constexpr int64_t kStripPanelRows = 64;
 constexpr int64_t kPackedPanelRows = 128;
 int64_t StripPanelColumns(int64_t rows) {
-  if (rows <= kPackedPanelRows) return kMostColumnsOfOne;
+  if (rows <= kFewRows) return kMostColumnsOfOne;
   return rows <= kMostPanelRows ? kMostColumns : 3 * kMostColumns;
 }
 // The strips of a panel take turns with the weights of so many columns, a part
@@ -52,7 +55,7 @@ template <typename T>
 bool InStrips(int64_t rows, const Tensor4<T>& output) {
   const bool side_by_side =
       output.shape[kHead] == 1 || output.stride[kHead] == output.shape[kColumn];
-  return !side_by_side || (rows > 1 && rows <= kPackedPanelRows);
+  return !side_by_side || (rows > 1 && rows <= kFewRows);
 }
 
 // Where a panel is in the product.

@@ -202,9 +202,9 @@ void AddPacked(const T* packed, int64_t results, int64_t depth, const T* strip,
   constexpr int64_t kMost = ResultsOf(1);
   for (int64_t m = 0; m < results; m += kMost) {
     const int64_t now = std::min(kMost, results - m);
-    Products<T, Read::kColumns, Store::kAdds, 1>::of[static_cast<size_t>(
-        now - 1)](packed + m * depth, now, depth, strip, T{1},
-                  product + m * 2 * Lanes<T>());
+    Multiply<T, Read::kColumns, Store::kAdds>(packed + m * depth, now, now,
+                                              depth, strip, T{1},
+                                              product + m * 2 * Lanes<T>());
   }
 }
 
