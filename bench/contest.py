@@ -7,6 +7,9 @@ import subprocess
 from peers import Peers
 from workers import Process, Server, Worker
 
+# Benchmarks of the core that run in one thread on any machine.
+ONE_THREAD = {"tiny", "sgemm/1", "fma_peak"}
+
 # Room for 64 MiB of numbers and what is around them.
 MESSAGE_BYTES = 80 << 20
 
@@ -15,16 +18,18 @@ class Bench:
     """What a row is measured with. Programs start when they are first needed
     and end with the context."""
 
-    def __init__(self, build, directory, rounds, seconds, quick):
+    def __init__(self, build, directory, rounds, seconds, quick,
+                 cpu_time=False):
         self.rounds = rounds
         self.seconds = seconds  # of one contestant in one round
         self.quick = quick
         self.run = 0
+        self.clocks = set()  # "CPU", "wall": what was read since it was cleared
+        self._cpu_time = cpu_time
         self._build = pathlib.Path(build)
         self._directory = pathlib.Path(directory)
         cores, self.blas = self.core.ask("about").split(" ", 1)
         self.cores = int(cores)
-        self.peers = Peers(self._directory, self.cores)
 
     def __enter__(self):
         return self
@@ -46,7 +51,16 @@ class Bench:
                 results[name].append(contestants[name]())
         return results
 
+    @functools.cached_property
+    def peers(self):
+        return Peers(self._directory, self.cores, self.kernels[1])
+
     # --- the core
+
+    @functools.cached_property
+    def kernels(self):
+        """The instruction set of our kernels, and OpenBLAS's kernel."""
+        return self.core.ask("kernels").split()
 
     @functools.cached_property
     def core(self):
@@ -54,12 +68,28 @@ class Bench:
 
     def _start_core(self):
         return Worker([self._build / "bench" / "core_bench", "--serve"],
-                      self._directory / "core_bench.log",
-                      env={"OPENBLAS_NUM_THREADS": "1"})
+                      self._directory / "core_bench.log")
 
     def core_time(self, name):
         """Seconds of one iteration, and items per second."""
-        return self.core.numbers("time", name, self.seconds)
+        seconds, rate, *cpu_seconds = self.core.numbers(
+            "time", name, self.seconds)
+        if self._counts_cpu_time(name):
+            return cpu_seconds[0], rate * seconds / cpu_seconds[0]
+        return seconds, rate
+
+    def peer_time(self, worker, case, variant):
+        """Seconds of one computation of another library."""
+        seconds, cpu_seconds = worker.numbers(
+            "time", case, variant, self.seconds)
+        return cpu_seconds if self._counts_cpu_time(case) else seconds
+
+    def _counts_cpu_time(self, name):
+        """Only of one thread: of several, processor time says nothing of the
+        waiting of one for another."""
+        counts = self._cpu_time and (self.cores == 1 or name in ONE_THREAD)
+        self.clocks.add("CPU" if counts else "wall")
+        return counts
 
     def fresh_core(self, *words):
         """The answer of a process that has done nothing else."""
@@ -98,7 +128,7 @@ class Bench:
 
     def rpc_time(self, name):
         """Seconds of one iteration, and items per second."""
-        return self.rpc.numbers("time", name, self.seconds)
+        return self.rpc.numbers("time", name, self.seconds)[:2]
 
     @functools.cached_property
     def client(self):
@@ -108,4 +138,4 @@ class Bench:
 
     def client_time(self, name):
         """Seconds of one iteration, and items per second."""
-        return self.client.numbers("time", name, self.seconds)
+        return self.client.numbers("time", name, self.seconds)[:2]

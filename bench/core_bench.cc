@@ -10,8 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "bench/cancel_trial.h"
 #include "bench/float64_error.h"
+#include "bench/fma_peak.h"
 #include "bench/kernel_case.h"
 #include "bench/layer_case.h"
 #include "bench/memory_growth.h"
@@ -21,7 +24,10 @@
 #include "bench/worker.h"
 #include "server/core/attention.h"
 #include "server/core/blas.h"
+#include "server/core/blas_self_test.h"
+#include "server/core/blas_start.h"
 #include "server/core/compute_pool.h"
+#include "server/core/strip_kernel.h"
 
 namespace attention::bench {
 namespace {
@@ -47,8 +53,9 @@ class Sgemm {
     }
   }
 
+  static double FlopsOfOne() { return 2.0 * kSize * kSize * kSize; }
   double Flops() const {
-    return 2.0 * kSize * kSize * kSize * static_cast<double>(operands_.size());
+    return FlopsOfOne() * static_cast<double>(operands_.size());
   }
 
   void Run() const {
@@ -58,6 +65,8 @@ class Sgemm {
                          return absl::OkStatus();
                        }}}));
   }
+  // On the calling thread.
+  void RunOne() const { Multiply(operands_.front()); }
 
  private:
   static constexpr int64_t kSize = 1024;
@@ -75,6 +84,11 @@ class Sgemm {
   std::vector<Operands> operands_;
 };
 
+// One of them, on the calling thread.
+struct SgemmOfOne : Sgemm {
+  double Flops() const { return FlopsOfOne(); }
+};
+
 // Registers a benchmark of `run(made)`, where `made` is made at its first run
 // and kept.
 template <typename Make, typename Run>
@@ -88,6 +102,7 @@ void Register(const std::string& name, Make make, Run run) {
         state.SetItemsProcessed(state.iterations() *
                                 static_cast<int64_t>((*made)->Flops()));
       })
+      ->MeasureProcessCPUTime()
       ->UseRealTime()
       ->Unit(benchmark::kMillisecond);
 }
@@ -189,7 +204,7 @@ void Tiny(benchmark::State& state) {
     benchmark::ClobberMemory();
   }
 }
-BENCHMARK(Tiny)->Name("tiny")->UseRealTime();
+BENCHMARK(Tiny)->Name("tiny")->MeasureProcessCPUTime()->UseRealTime();
 
 // MB (10^6 bytes) that a shape needs beyond its tensors. Asked once per
 // process: threads, OpenBLAS's own buffers and code are there before, the
@@ -236,10 +251,24 @@ Answer Trials(Ending ending, const Arguments& arguments) {
   return answer;
 }
 
+// Whether the matrix library computes right, and repeats its bits; why not.
+Answer BlasTests() {
+  const absl::Status right = core::BlasSelfTest();
+  const absl::Status repeats = core::BlasRepeatTest();
+  return {{right.ok() ? 1.0 : 0.0, repeats.ok() ? 1.0 : 0.0},
+          absl::StrCat(right.message(), repeats.message())};
+}
+
 int Main(int argc, char** argv) {
   Register(
       "sgemm", [] { return std::make_unique<Sgemm>(); },
       [](const Sgemm& sgemm) { sgemm.Run(); });
+  Register(
+      "sgemm/1", [] { return std::make_unique<SgemmOfOne>(); },
+      [](const SgemmOfOne& sgemm) { sgemm.RunOne(); });
+  Register(
+      "fma_peak", [] { return std::make_unique<FmaPeak>(); },
+      [](const FmaPeak& peak) { peak.Run(); });
   RegisterKernels();
   RegisterLayers();
   RegisterLayersOverSockets();
@@ -250,6 +279,21 @@ int Main(int argc, char** argv) {
        {"error", Error},
        {"cancel", [](const auto& a) { return Trials(Ending::kCancel, a); }},
        {"deadline", [](const auto& a) { return Trials(Ending::kDeadline, a); }},
+       {"blas", [](const auto&) { return BlasTests(); }},
+       {"kernels",
+        [](const auto&) {
+          return Answer{
+              {}, absl::StrCat(core::StripTarget(), " ", core::BlasKernel())};
+        }},
+       {"vector_targets",
+        [](const auto&) {
+          return Answer{{}, absl::StrJoin(core::StripTargets(), " ")};
+        }},
+       {"use_vector_target",
+        [](const Arguments& arguments) {
+          return Answer{{core::UseStripTarget(arguments.at(0)) ? 1.0 : 0.0},
+                        ""};
+        }},
        {"about", [](const auto&) {
           return Answer{
               {static_cast<double>(Pool().threads())},
@@ -260,4 +304,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace attention::bench
 
-int main(int argc, char** argv) { return attention::bench::Main(argc, argv); }
+int main(int argc, char** argv) {
+  attention::core::LoadBlasLikeTheServer(argv);
+  return attention::bench::Main(argc, argv);
+}

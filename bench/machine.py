@@ -8,15 +8,22 @@ import time
 from workers import Process
 
 
-def description():
-    model = "unknown processor"
+def processor():
+    """The first processor of /proc/cpuinfo: name, vendor, family and model."""
+    facts = {}
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    return {"processor": facts.get("model name", "unknown processor"),
+            "vendor": facts.get("vendor_id", "unknown"),
+            "family": facts.get("cpu family", "?"),
+            "model": facts.get("model", "?")}
+
+
+def description():
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "processor": model,
+        **processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory / 2**30, 1),
         "kernel": platform.release(),

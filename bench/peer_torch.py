@@ -1,5 +1,7 @@
 """PyTorch, current or Debian's."""
 
+import re
+
 import torch
 import torch.nn.functional as F
 
@@ -20,7 +22,9 @@ class Peer:
         torch.set_grad_enabled(False)
 
     def about(self):
-        return f"PyTorch {torch.__version__}: {torch.__config__.show()}"
+        built = re.findall(r"CPU capability usage: \w+|BLAS_INFO=\w+",
+                           torch.__config__.show())
+        return ", ".join([f"PyTorch {torch.__version__}", *built])
 
     def variants(self, case):
         return ["module", "functional"] if case.layer else ["sdpa"]

@@ -5,7 +5,7 @@
     about                        its version, and how it was built
     variants CASE                the ways it has to compute a case
     time CASE VARIANT SECONDS    seconds of one computation, repeated for about
-                                 that long
+                                 that long, and its processor time
 
 A case is kernel/1x12x1024x64, kernel/causal_1x12x1024x64 or layer/512. The
 first time a variant is asked for a case its answer is compared with numpy's in
@@ -87,15 +87,16 @@ class Case:
 
 
 def seconds_of(function, seconds):
-    """Seconds of one call, of as many as fill the time."""
+    """Seconds of one call, of as many as fill the time, by the clock and of
+    this process's processor time."""
     function()
-    calls, start = 0, time.perf_counter()
+    calls, start, cpu_start = 0, time.perf_counter(), time.process_time()
     while True:
         function()
         calls += 1
         elapsed = time.perf_counter() - start
         if elapsed >= seconds:
-            return elapsed / calls
+            return elapsed / calls, (time.process_time() - cpu_start) / calls
 
 
 def main(library, threads):
@@ -123,7 +124,7 @@ def main(library, threads):
             if words[2] not in peer.variants(cases[words[1]]):
                 raise ValueError(f"no variant {words[2]}")
             function = prepared(words[1], words[2])
-            return repr(seconds_of(function, float(words[3])))
+            return "%r %r" % seconds_of(function, float(words[3]))
         raise ValueError(f"no command {words[0]}")
 
     for line in sys.stdin:

@@ -26,9 +26,10 @@ class Peers:
     """Starts peers when they are first asked for. One that cannot be had is in
     `missing`, with the reason."""
 
-    def __init__(self, directory, threads):
+    def __init__(self, directory, threads, blas_kernel):
         self._directory = directory
         self._threads = threads
+        self._blas_kernel = blas_kernel
         self._workers = {}
         self.missing = {}
         self.about = {}
@@ -43,10 +44,17 @@ class Peers:
         try:
             python = self._python(PACKAGES[peer])
             library = "torch" if peer.startswith("torch") else peer
+            # Debian's PyTorch computes with the OpenBLAS that we have; the
+            # others bring what they compute with.
+            shares_blas = PACKAGES[peer] is None
             worker = Worker(
                 [python, HERE / "peer_worker.py", library, self._threads],
-                self._directory / f"{peer}.log")
-            self.about[peer] = worker.ask("about")
+                self._directory / f"{peer}.log",
+                env={"OPENBLAS_CORETYPE": self._blas_kernel}
+                if shares_blas else {})
+            self.about[peer] = worker.ask("about") + (
+                f", OpenBLAS's {self._blas_kernel} kernel"
+                if shares_blas else "")
         except (OSError, subprocess.SubprocessError, WorkerError) as error:
             self.missing[peer] = str(error)
             say(f"{peer} is missing: {error}")

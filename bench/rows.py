@@ -14,6 +14,9 @@ CAUSAL_OVER_ORT = ["causal_1x12x512x64"] + CAUSAL
 LAYERS = [f"layer/{n}" for n in (128, 512, 1024)]
 STEEP = "steep_1x12x1024x64"
 
+# What kernels are compared with, and its own floor (bench/driver.py).
+YARDSTICK = "sgemm_over_fma_peak"
+
 # Of one shape; beyond it rows are sampled.
 ERROR_ROWS = 12288
 
@@ -41,6 +44,11 @@ def kernel(shape):
     return lambda bench: quotient(
         bench, lambda: bench.core_time(f"kernel/{shape}")[1],
         lambda: bench.core_time("sgemm")[1], "GFLOP/s", 1e-9)
+
+
+def yardstick(bench):
+    return quotient(bench, lambda: bench.core_time("sgemm/1")[1],
+                    lambda: bench.core_time("fma_peak")[1], "GFLOP/s", 1e-9)
 
 
 def growth(bench):
@@ -100,8 +108,7 @@ def one_case(bench, worker, case):
         raise WorkerError("; ".join(refused) or f"no variant for {case}")
     best = min(seconds.values())
     contestants = {
-        variant: lambda v=variant: worker.numbers(
-            "time", case, v, bench.seconds)[0]
+        variant: lambda v=variant: bench.peer_time(worker, case, v)
         for variant, one in seconds.items() if one <= HOPELESS * best}
     contestants["ours"] = lambda: bench.core_time(case)[0]
     rounds = bench.alternate(contestants)
@@ -145,16 +152,21 @@ def stream_over_unary(bench):
         lambda: bench.rpc_time("tiny/64")[1], "requests/s")
 
 
-def cpu_64mb(bench):
+def server_seconds(bench, server, exchange):
+    """Processor time of a server in one exchange of 64 MiB both ways."""
     count = 1 if bench.quick else 4
+    before = server.seconds()
+    bench.rpc.ask(exchange, count)
+    return (server.seconds() - before) / count
 
-    def server_seconds(server, exchange):
-        before = server.seconds()
-        bench.rpc.ask(exchange, count)
-        return (server.seconds() - before) / count
 
-    ours = lambda: server_seconds(bench.attention_server, "large")
-    copy = lambda: server_seconds(bench.echo_server, "copy")
+def server_seconds_of_64mb(bench):
+    return server_seconds(bench, bench.attention_server, "large")
+
+
+def cpu_64mb(bench):
+    ours = lambda: server_seconds_of_64mb(bench)
+    copy = lambda: server_seconds(bench, bench.echo_server, "copy")
     ours(), copy()  # connections and pages that come once
     return quotient(bench, ours, copy, "ms of CPU", 1e3)
 
@@ -181,6 +193,7 @@ def named(prefix, shapes):
 
 
 ROWS = {
+    YARDSTICK: yardstick,
     **{f"kernel_{shape}": kernel(shape) for shape in KERNELS + CAUSAL},
     f"kernel_{STEEP}": kernel(STEEP),
     "ort_ratio_min": over_peer("onnxruntime", named("kernel", KERNELS)),

@@ -37,18 +37,19 @@ Answer Time(const Arguments& arguments) {
   int argc = 2;
   benchmark::Initialize(&argc, argv);
   Keeper keeper;
-  benchmark::RunSpecifiedBenchmarks(&keeper,
-                                    "^" + arguments[0] + "(/real_time)?$");
+  benchmark::RunSpecifiedBenchmarks(
+      &keeper, "^" + arguments[0] + "(/process_time)?(/real_time)?$");
   if (keeper.runs().size() != 1) {
     throw std::runtime_error("no benchmark " + arguments[0]);
   }
   const auto& run = keeper.runs().front();
   if (run.error_occurred) throw std::runtime_error(run.error_message);
-  const double seconds =
-      run.real_accumulated_time / static_cast<double>(run.iterations);
+  const auto iterations = static_cast<double>(run.iterations);
+  const double seconds = run.real_accumulated_time / iterations;
   const auto rate = run.counters.find("items_per_second");
   return {
-      {seconds, rate == run.counters.end() ? 1 / seconds : rate->second.value},
+      {seconds, rate == run.counters.end() ? 1 / seconds : rate->second.value,
+       run.cpu_accumulated_time / iterations},
       ""};
 }
 

@@ -27,7 +27,10 @@ using Commands = std::map<std::string, std::function<Answer(const Arguments&)>>;
 // one line on standard output.
 //
 //   time NAME SECONDS     runs one benchmark for about that long; answers
-//                         "ok SECONDS-PER-ITERATION ITEMS-PER-SECOND"
+//                         "ok SECONDS-PER-ITERATION ITEMS-PER-SECOND
+//                         CPU-SECONDS-PER-ITERATION"; the last is of the whole
+//                         process where a benchmark says MeasureProcessCPUTime,
+//                         else of the thread
 //   COMMAND ARGUMENT...   answers "ok NUMBER... TEXT"
 //
 // or "error TEXT". Returns the exit code. `argv` must be without the program's

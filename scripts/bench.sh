@@ -14,6 +14,8 @@ build_benchmarks() {
 }
 
 # ./run bench [--quick] [--rows ID,...] [--rounds N] [--runs N] [--publish]
+#             [--cpu-time] [--json FILE]
+# ./run bench --against BUILD_DIR [--rows ID,...] [--rounds N] [--cpu-time]
 #             [--json FILE]
 #
 # Compares the core with this machine's matrix multiplication and with other
@@ -21,10 +23,20 @@ build_benchmarks() {
 # prints each row of bench/floors.json with its median and quartiles. Other
 # libraries are installed from PyPI into build/bench/venv (several GB, a few
 # minutes); one that cannot be had is reported as missing. Writes results.json,
-# RESULTS.md and results.png to build/bench; --publish makes three runs and
-# writes bench/RESULTS.md too. --quick takes 3 short rounds, which mean little.
-# So does anything measured while other programs run: a run takes about a
-# quarter of an hour, in which the machine should do nothing else.
+# RESULTS.md and a plot to build/bench; --publish makes three runs and writes
+# this processor's section of bench/RESULTS.md too, unless the machine's matrix
+# multiplication is below its own floor. --quick takes 3 short rounds, which mean
+# little. So does anything measured while other programs run: a run takes about a
+# quarter of an hour, in which the machine should do nothing else. Where that is
+# not to be had, --cpu-time measures what runs in one thread in processor time of
+# its process, and says so at the row: tiny_us and sgemm_over_fma_peak, and with
+# one processor (taskset -c 0 ./run bench --cpu-time) all of the core and of other
+# libraries. Rows of two threads are times by the clock in any case.
+#
+# --against is how a change is judged: this build and another, in turns, each row
+# with the ratio of their times and its 95 % interval from 30 rounds or more.
+# BUILD_DIR is the build directory of another checkout, in which ./run bench has
+# been run before (./run bench --quick --rows tiny_us is enough).
 command_bench() {
   require_packages build bench
   build_benchmarks

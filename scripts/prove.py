@@ -9,7 +9,7 @@ import pathlib
 import signal
 import sys
 
-from proofs import client, container, fast, spine
+from proofs import client, container, fast, processors, spine
 from proofs.claims import Claims
 from proofs.context import Context
 
@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Name -> a module with QUICK, what --quick reduces, and prove(context).
 SUITES = {"spine": spine, "fast": fast, "client": client,
-          "container": container}
+          "container": container, "processors": processors}
 
 
 def arguments(argv):

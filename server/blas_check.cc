@@ -9,38 +9,26 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <string>
-#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "server/core/blas.h"
+#include "server/core/blas_kernel.h"
 #include "server/core/blas_self_test.h"
+#include "server/core/blas_start.h"
 
 namespace attention::server {
 namespace {
 
-constexpr char kSelf[] = "/proc/self/exe";
-constexpr char kThreadsVariable[] = "OPENBLAS_NUM_THREADS";
-constexpr char kKernelVariable[] = "OPENBLAS_CORETYPE";
-constexpr char kSafeKernel[] = "Haswell";
-
 // Words between this program and itself; not for users, so not in --help.
 constexpr char kChildFlag[] = "--blas-self-test";
-constexpr char kFellBackVariable[] = "ATTENTION_SERVER_BLAS_FELL_BACK";
-
-// Starts this program anew in the same process; returns only if it cannot.
-absl::Status StartAnew(char** argv) {
-  // By the name of its file, which ps then shows; that file may be gone.
-  std::error_code no_name;
-  const std::string name = std::filesystem::read_symlink(kSelf, no_name);
-  if (!no_name) execv(name.c_str(), argv);
-  execv(kSelf, argv);
-  return absl::InternalError(
-      absl::StrCat("cannot start ", kSelf, ": ", std::strerror(errno)));
-}
+constexpr char kReportVariable[] = "ATTENTION_SERVER_BLAS_REPORT";
+constexpr char kBetween[] = "\n";  // the parts of a report, and of an answer
 
 // All that can be read from `fd` until its other end is closed.
 std::string ReadAll(int fd) {
@@ -56,18 +44,15 @@ std::string ReadAll(int fd) {
   }
 }
 
-std::string Describe(int wait_status, absl::string_view said) {
-  if (WIFSIGNALED(wait_status)) {
-    return absl::StrCat("it crashed with ", strsignal(WTERMSIG(wait_status)));
-  }
-  return said.empty() ? absl::StrCat("it ended with exit code ",
-                                     WEXITSTATUS(wait_status))
-                      : std::string(said);
-}
+// What a child process said of the kernel it ran.
+struct Answer {
+  std::string kernel;
+  // What is wrong with repeating, if anything; with a status, of the self-test.
+  std::string said;
+};
 
-// Runs the tests in a child process. INTERNAL if the self-test fails, else what
-// is wrong with repeating, if anything.
-absl::StatusOr<std::string> TestInChild(char* name) {
+// Runs the tests in a child process. INTERNAL if the self-test fails.
+absl::StatusOr<Answer> TestInChild(char* name) {
   int pipe_ends[2];
   if (pipe2(pipe_ends, O_CLOEXEC) != 0) {
     return absl::UnavailableError(std::strerror(errno));
@@ -79,10 +64,10 @@ absl::StatusOr<std::string> TestInChild(char* name) {
   char* const words[] = {name, flag.data(), nullptr};
   pid_t child = 0;
   const int error =
-      posix_spawn(&child, kSelf, &actions, nullptr, words, environ);
+      posix_spawn(&child, "/proc/self/exe", &actions, nullptr, words, environ);
   posix_spawn_file_actions_destroy(&actions);
   close(pipe_ends[1]);
-  std::string said = error == 0 ? ReadAll(pipe_ends[0]) : "";
+  const std::string text = error == 0 ? ReadAll(pipe_ends[0]) : "";
   close(pipe_ends[0]);
   if (error != 0) {
     return absl::UnavailableError(
@@ -91,17 +76,98 @@ absl::StatusOr<std::string> TestInChild(char* name) {
   int wait_status = 0;
   while (waitpid(child, &wait_status, 0) < 0 && errno == EINTR) {
   }
-  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return said;
-  return absl::InternalError(Describe(wait_status, said));
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(text, absl::MaxSplits(kBetween, 1));
+  if (WIFSIGNALED(wait_status)) {
+    return absl::InternalError(
+        absl::StrCat("it crashed with ", strsignal(WTERMSIG(wait_status))));
+  }
+  if (WEXITSTATUS(wait_status) == 0) return Answer{parts.first, parts.second};
+  return absl::InternalError(
+      !parts.second.empty()
+          ? parts.second
+          : absl::StrCat("it ended with exit code ", WEXITSTATUS(wait_status)));
 }
 
-// Takes the reason of an earlier start out of the environment.
-std::string TakeFellBackReason() {
-  const char* const reason = std::getenv(kFellBackVariable);
-  if (reason == nullptr) return "";
-  std::string taken = reason;
-  unsetenv(kFellBackVariable);
-  return taken;
+// Leaves a report for the start that is to come, which loads the kernel it
+// names.
+void LeaveReport(const core::BlasReport& report) {
+  const std::string text =
+      absl::StrJoin({report.library_kernel, report.kernel_because,
+                     std::string(report.fell_back ? "fell back" : ""),
+                     report.not_deterministic_because},
+                    kBetween);
+  setenv(kReportVariable, text.c_str(), /*replace=*/1);
+}
+
+std::optional<core::BlasReport> TakeReport() {
+  const char* const text = std::getenv(kReportVariable);
+  if (text == nullptr) return std::nullopt;
+  const std::vector<std::string> parts = absl::StrSplit(text, kBetween);
+  unsetenv(kReportVariable);
+  if (parts.size() != 4) return std::nullopt;
+  core::BlasReport report;
+  report.library_kernel = parts[0];
+  report.kernel_because = parts[1];
+  report.fell_back = !parts[2].empty();
+  report.not_deterministic_because = parts[3];
+  return report;
+}
+
+// What a process that is started from here on computes with.
+void SetKernel(const std::string& kernel) {
+  if (kernel.empty()) {
+    unsetenv(core::kBlasKernelVariable);
+  } else {
+    setenv(core::kBlasKernelVariable, kernel.c_str(), /*replace=*/1);
+  }
+}
+
+// Why a kernel comes first, of those to try.
+std::string BecauseOf(const std::string& first, const std::string& taken,
+                      const std::string& asked, const core::VectorSets& sets) {
+  if (first != taken) {
+    return absl::StrCat("the processor has ", sets.Best(), ", of which ", taken,
+                        ", the library's choice, makes no use");
+  }
+  return asked.empty() ? "the library took it"
+                       : absl::StrCat(core::kBlasKernelVariable, " is ", asked);
+}
+
+// Runs the self-test on one kernel after the other until one passes, which it
+// leaves in the environment.
+absl::StatusOr<core::BlasReport> ChooseKernel(char* name) {
+  const std::string taken = core::BlasKernel();
+  const std::string asked = core::AskedForBlasKernel();
+  const auto sets = core::VectorSets::OfThisMachine();
+  const std::vector<std::string> kernels =
+      core::BlasKernelsToTry(taken, !asked.empty(), sets);
+  std::vector<std::string> because = {
+      BecauseOf(kernels.front(), taken, asked, sets)};
+  for (const std::string& kernel : kernels) {
+    SetKernel(kernel == taken ? asked : kernel);
+    const absl::StatusOr<Answer> answer = TestInChild(name);
+    if (absl::IsInternal(answer.status())) {
+      because.push_back(absl::StrCat(
+          kernel, " failed its self-test: ", answer.status().message()));
+    } else if (!answer.ok()) {
+      return answer.status();
+    } else if (answer->kernel != kernel) {
+      because.push_back(absl::StrCat("the library has no ", kernel));
+    } else {
+      core::BlasReport report;
+      report.kernel = kernel;
+      report.library_kernel = taken;
+      report.kernel_because = absl::StrJoin(because, "; ");
+      report.fell_back = because.size() > 1;
+      report.not_deterministic_because = answer->said;
+      return report;
+    }
+  }
+  return absl::InternalError(absl::StrCat(
+      "no kernel of OpenBLAS computes right: ", absl::StrJoin(because, "; "),
+      "; install another build of the package "
+      "libopenblas0-pthread"));
 }
 
 }  // namespace
@@ -112,43 +178,29 @@ std::optional<int> RunAsBlasChild(int argc, char** argv) {
   }
   const absl::Status right = core::BlasSelfTest();
   const absl::Status said = right.ok() ? core::BlasRepeatTest() : right;
-  const std::string text(said.message());
+  const std::string text =
+      absl::StrCat(core::BlasKernel(), kBetween, said.message());
   std::fputs(text.c_str(), stdout);
   return right.ok() ? 0 : 1;
 }
 
-absl::StatusOr<BlasReport> CheckBlas(char** argv) {
-  const char* const threads = std::getenv(kThreadsVariable);
-  if (threads == nullptr || absl::string_view(threads) != "1") {
-    setenv(kThreadsVariable, "1", /*replace=*/1);
-    return StartAnew(argv);
+absl::StatusOr<core::BlasReport> CheckBlas(char** argv) {
+  absl::Status fit = core::LoadBlasForOneThread(argv);
+  if (fit.ok()) fit = core::CheckBlasFlavour();
+  if (!fit.ok()) return fit;
+  std::optional<core::BlasReport> report = TakeReport();
+  if (!report) {
+    absl::StatusOr<core::BlasReport> chosen = ChooseKernel(argv[0]);
+    if (!chosen.ok()) return chosen.status();
+    if (chosen->kernel != chosen->library_kernel) {
+      LeaveReport(*chosen);
+      return core::StartAnew(argv);
+    }
+    report = *std::move(chosen);
   }
-  if (absl::Status flavour = core::CheckBlasFlavour(); !flavour.ok()) {
-    return flavour;
-  }
-  BlasReport report;
-  report.fell_back_because = TakeFellBackReason();
-  absl::StatusOr<std::string> repeats = TestInChild(argv[0]);
-  const absl::Status test = repeats.status();
-  if (absl::IsInternal(test) && report.fell_back_because.empty()) {
-    setenv(kKernelVariable, kSafeKernel, /*replace=*/1);
-    setenv(kFellBackVariable,
-           absl::StrCat(core::BlasKernel(), ": ", test.message()).c_str(),
-           /*replace=*/1);
-    return StartAnew(argv);
-  }
-  if (!test.ok()) {
-    return absl::Status(
-        test.code(),
-        absl::StrCat("the self-test of OpenBLAS failed with kernel ",
-                     core::BlasKernel(), ": ", test.message(),
-                     "; install another build of the package "
-                     "libopenblas0-pthread"));
-  }
-  report.config = core::BlasConfig();
-  report.kernel = core::BlasKernel();
-  report.not_deterministic_because = *std::move(repeats);
-  return report;
+  report->config = core::BlasConfig();
+  report->kernel = core::BlasKernel();
+  return *std::move(report);
 }
 
 }  // namespace attention::server

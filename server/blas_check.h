@@ -3,37 +3,27 @@
 #define SERVER_BLAS_CHECK_H_
 
 #include <optional>
-#include <string>
 
 #include "absl/status/statusor.h"
+#include "server/core/blas_kernel.h"
 
 namespace attention::server {
-
-// What the check found.
-struct BlasReport {
-  std::string config;
-  std::string kernel;
-  // Why the kernel that the library chose is not in use; empty if it is.
-  std::string fell_back_because;
-  // Why the same product may have other bits when it is computed again; empty
-  // if it has not.
-  std::string not_deterministic_because;
-};
 
 // The self-test, if that is what this process was started for: runs it and
 // returns the exit code. To be asked first of all.
 std::optional<int> RunAsBlasChild(int argc, char** argv);
 
-// Makes sure that OpenBLAS computes right and with one thread per call. May
-// start this program anew in the same process (exec with the same arguments),
-// once with OPENBLAS_NUM_THREADS=1, which the library reads while it is loaded,
-// and once with OPENBLAS_CORETYPE=Haswell if the self-test, run in a child
-// process because it may crash, fails.
+// Makes sure that OpenBLAS computes right, with one thread per call and on the
+// best of its kernels: the first of core::BlasKernelsToTry that passes the
+// self-test, each in a child process because it may crash. May start this
+// program anew in the same process (exec with the same arguments), since the
+// library reads its settings while it is loaded: once for
+// OPENBLAS_NUM_THREADS=1, and once for a kernel that it has not taken.
 //
 // FAILED_PRECONDITION, naming the package to install, if the flavour is wrong;
-// INTERNAL if the self-test fails with Haswell too.
+// INTERNAL if no kernel passes.
 // REQUIRES: no thread has been started.
-absl::StatusOr<BlasReport> CheckBlas(char** argv);
+absl::StatusOr<core::BlasReport> CheckBlas(char** argv);
 
 }  // namespace attention::server
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "command_line/generate.h"
 #include "command_line/help_text.h"
+#include "command_line/seconds.h"
 #include "server/version.h"
 
 namespace attention::server {
@@ -49,11 +49,6 @@ std::string EnvironmentName(const std::string& flag) {
 // Without the text it would add to each flag's line of --help.
 CLI::Validator Quiet(const CLI::Validator& validator) {
   return validator.description("");
-}
-
-CLI::AsNumberWithUnit AsSeconds() {
-  return CLI::AsNumberWithUnit(
-      std::map<std::string, double>{{"s", 1.0}, {"ms", 1e-3}});
 }
 
 // The flags, bound to a config.
@@ -145,7 +140,7 @@ class Flags {
         ->check(Quiet(CLI::Range(0, 1024)));
     Add("shutdown-grace", config_.shutdown_grace_seconds,
         "Seconds that calls in flight get to finish after SIGTERM")
-        ->transform(Quiet(AsSeconds()))
+        ->transform(command_line::AsSeconds())
         ->type_name("SECONDS")
         ->check(Quiet(CLI::Range(0.0, 86400.0)));
     Add("log-level", config_.log_level,
@@ -214,7 +209,7 @@ class Flags {
             kAny);
     Add("max-upload-idle", limits.max_upload_idle_seconds,
         "Seconds in which an UploadWeights has to bring 1 MiB, or it is ended")
-        ->transform(Quiet(AsSeconds()))
+        ->transform(command_line::AsSeconds())
         ->type_name("SECONDS")
         ->check(Quiet(CLI::Range(0.001, 86400.0)));
   }

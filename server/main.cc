@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "server/blas_check.h"
 #include "server/config.h"
+#include "server/core/blas_kernel.h"
 #include "server/logging.h"
 #include "server/port_file.h"
 #include "server/scheduling.h"
@@ -52,19 +53,16 @@ void ServeUntilStopped(const StopSignals& signals, const Config& config,
 }
 
 int Serve(const StopSignals& signals, const Config& config,
-          const BlasReport& blas) {
-  if (!blas.fell_back_because.empty()) {
-    spdlog::warn("OpenBLAS failed its self-test and now runs kernel {}: {}",
-                 blas.kernel, blas.fell_back_because);
-  }
+          const core::BlasReport& blas) {
+  spdlog::log(blas.fell_back ? spdlog::level::warn : spdlog::level::info,
+              "OpenBLAS took its kernel {} and runs {}: {}",
+              blas.library_kernel, blas.kernel, blas.kernel_because);
   if (!blas.not_deterministic_because.empty()) {
     spdlog::warn("results may differ in their last bits: {}",
                  blas.not_deterministic_because);
   }
-  const rpc::ServerFacts facts{kVersion, blas.config, blas.kernel,
-                               !blas.fell_back_because.empty(),
-                               blas.not_deterministic_because};
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(config, facts);
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start(config, {kVersion, blas});
   if (!server.ok()) return Fail(server.status());
   PortFile port_file(config.port_file);
   absl::Status written = port_file.Write((*server)->port());
@@ -83,7 +81,7 @@ int Main(int argc, char** argv) {
   std::fputs(line.output.c_str(), stdout);
   std::fputs(line.error.c_str(), stderr);
   if (!line.config) return line.exit_code;
-  absl::StatusOr<BlasReport> blas = CheckBlas(argv);
+  const absl::StatusOr<core::BlasReport> blas = CheckBlas(argv);
   if (!blas.ok()) return Fail(blas.status());
   const StopSignals signals;
   PreferThroughput();  // before there are other threads

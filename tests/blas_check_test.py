@@ -7,11 +7,13 @@ FAULTY_BLAS_LIBRARY and PYTHONPATH with the stubs come from ctest.
 import os
 import pathlib
 import subprocess
+import tempfile
 import unittest
 import unittest.mock
 
 import grpc
 
+import blas_kernels
 import server_process
 from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
@@ -20,21 +22,30 @@ SERVER = os.environ["ATTENTION_SERVER"]
 LIBRARY = pathlib.Path(os.environ["FAULTY_BLAS_LIBRARY"])
 
 
-def with_fault(fault):
+# What the server tries of a library that does not know the processor.
+ORDER = [kernel for kernel in ("SkylakeX", "Haswell", "Prescott")
+         if kernel in blas_kernels.that_run()]
+
+
+def with_fault(fault, kernel=None):
     """The environment of a server whose library has this fault, with the kernel
-    that the library chooses, whatever the caller's environment says."""
+    that the library chooses unless one is named, whatever the caller's
+    environment says."""
     environment = {name: value for name, value in os.environ.items()
                    if name != "OPENBLAS_CORETYPE"}
     # LD_PRELOAD ends a path at a space; a name is looked for in whole folders.
     environment |= {"LD_PRELOAD": LIBRARY.name,
                     "LD_LIBRARY_PATH": str(LIBRARY.parent),
                     "FAULTY_BLAS": fault}
+    if kernel is not None:
+        environment["OPENBLAS_CORETYPE"] = kernel
     return unittest.mock.patch.dict(os.environ, environment, clear=True)
 
 
-def blas_of_server_with(fault):
-    with with_fault(fault), server_process.running_server(SERVER) as (
-            address, _), grpc.insecure_channel(address) as channel:
+def blas_of_server_with(fault, kernel=None, log_path=None):
+    with with_fault(fault, kernel), server_process.running_server(
+            SERVER, log_path=log_path) as (
+                address, _), grpc.insecure_channel(address) as channel:
         return attention_pb2_grpc.AttentionServiceStub(channel).GetServerInfo(
             pb.GetServerInfoRequest(), timeout=server_process.PATIENCE).blas
 
@@ -49,11 +60,59 @@ def refusal_of_server_with(fault):
 
 class BlasCheckTest(unittest.TestCase):
 
-    def test_without_a_fault_the_kernel_stays_and_repeats(self):
-        blas = blas_of_server_with("none")
+    def test_a_kernel_that_the_processor_deserves_stays_and_repeats(self):
+        for kernel in ORDER[:-1]:
+            with self.subTest(kernel=kernel):
+                blas = blas_of_server_with("none", kernel)
+                self.assertEqual(blas.kernel, kernel)
+                self.assertEqual(blas.library_kernel, kernel)
+                self.assertEqual(blas.kernel_because,
+                                 f"OPENBLAS_CORETYPE is {kernel}")
+                self.assertFalse(blas.fell_back)
+                self.assertTrue(blas.deterministic)
+                self.assertEqual(blas.not_deterministic_because, "")
+
+    def test_a_library_that_does_not_know_the_processor_is_told(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            log = pathlib.Path(scratch) / "log"
+            blas = blas_of_server_with("old", log_path=log)
+            said = log.read_text()
+        self.assertEqual(blas.library_kernel, "Prescott")
+        self.assertEqual(blas.kernel, ORDER[0])
         self.assertFalse(blas.fell_back)
-        self.assertTrue(blas.deterministic)
-        self.assertEqual(blas.not_deterministic_because, "")
+        if len(ORDER) > 1:
+            self.assertTrue(blas.deterministic)
+            self.assertRegex(
+                blas.kernel_because,
+                "^the processor has AVX.*, of which Prescott, the library's "
+                "choice, makes no use$")
+        self.assertIn(f" info OpenBLAS took its kernel Prescott and runs {ORDER[0]}:"
+                      f" {blas.kernel_because}\n", said)
+
+    def test_an_operator_may_ask_for_any_kernel(self):
+        blas = blas_of_server_with("old", "Nehalem")
+        self.assertEqual(blas.library_kernel, "Nehalem")
+        self.assertEqual(blas.kernel, "Nehalem")
+        self.assertEqual(blas.kernel_because, "OPENBLAS_CORETYPE is Nehalem")
+
+    def test_an_empty_wish_is_none(self):
+        # OpenBLAS 0.3.21 takes Cooperlake by it, on any processor.
+        wished, none = (blas_of_server_with("none", kernel)
+                        for kernel in ("", None))
+        self.assertEqual(wished, none)
+
+    def test_the_next_in_order_takes_the_place_of_those_that_are_wrong(self):
+        for place in range(1, len(ORDER)):
+            wrong = ORDER[:place]
+            with self.subTest(wrong=wrong):
+                blas = blas_of_server_with(",".join(["old", *wrong]).lower())
+                self.assertEqual(blas.library_kernel, "Prescott")
+                self.assertEqual(blas.kernel, ORDER[place])
+                self.assertTrue(blas.fell_back)
+                for kernel in wrong:
+                    self.assertRegex(
+                        blas.kernel_because,
+                        f"; {kernel} failed its self-test: .* wrongly")
 
     def test_a_kernel_that_is_wrong_gives_way_to_haswell(self):
         for fault in ("kernel", "crash"):
@@ -66,7 +125,8 @@ class BlasCheckTest(unittest.TestCase):
     def test_a_library_that_is_always_wrong_is_refused(self):
         code, said = refusal_of_server_with("always")
         self.assertEqual(code, 1)
-        self.assertIn("self-test of OpenBLAS failed with kernel Haswell", said)
+        self.assertIn("no kernel of OpenBLAS computes right: ", said)
+        self.assertIn("; Haswell failed its self-test: ", said)
         self.assertIn("install another build of the package "
                       "libopenblas0-pthread", said)
 

@@ -197,6 +197,25 @@ class JsonTest(CliTest):
                 self.assertEqual(error["code"], name)
                 self.assertTrue(error["message"])
 
+    def test_health_waits_for_a_server_that_starts(self):
+        waiting, done = subprocess.Popen(
+            [CLI, "health", "--wait", str(PATIENCE)], text=True,
+            env=cli_examples.environment(target := nobody()),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE), None
+        with self.assertRaises(subprocess.TimeoutExpired):
+            waiting.wait(0.5)  # nothing is there yet
+        with running_server(SERVER, "--listen", target):
+            done = waiting.communicate(timeout=PATIENCE)
+        self.assertEqual((waiting.returncode, *done), (0, "SERVING\n", ""))
+
+    def test_health_does_not_wait_for_ever(self):
+        self.assertIn("UNAVAILABLE: no answer in 0.3 s: ", self.fails(
+            3, "health", "--wait", "300ms", target=nobody()))
+        with silent_server() as silent:
+            for deadline in ([], ["--deadline", "50ms"]):
+                self.assertIn("no answer in 0.3 s", self.fails(
+                    3, "health", "--wait", "0.3", *deadline, target=silent))
+
     def test_health_says_so(self):
         self.assertEqual(json.loads(self.run_cli("health", "--json").stdout),
                          {"status": "SERVING"})

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "server/core/blas_start.h"
 #include "tests/layer_case_change.h"
 #include "tests/property_suite.h"
 
@@ -196,5 +197,6 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace attention::core
 
 int main(int argc, char** argv) {
+  attention::core::LoadBlasLikeTheServer(argv);
   return attention::core::Main({argv + 1, argv + argc});
 }

@@ -12,6 +12,13 @@ import time
 PATIENCE = 60
 
 
+def last_words(error):
+    """Why a server did not start, of what it wrote to the standard error, where
+    it may also have logged what it found: lines with their ends."""
+    return [line for line in error.splitlines(keepends=True)
+            if line.startswith("attention-server: ")]
+
+
 @contextlib.contextmanager
 def running_server(program, *flags, log_path=None):
     """Starts `program` on a free loopback port; yields (address, process).

@@ -114,7 +114,9 @@ grpc::Status TestClient::Info(v1::GetServerInfoResponse* reply,
 
 TestServer::TestServer(const server::Config& config) {
   auto started = server::Server::Start(
-      config, {"1.2.3", "OpenBLAS of the test", "Kernel", false});
+      config,
+      {"1.2.3",
+       {"OpenBLAS of the test", "Kernel", "Taken", "it is the test's"}});
   if (!started.ok()) {
     ADD_FAILURE() << started.status();
     std::abort();

@@ -331,6 +331,8 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(info.compute_threads(), 3);
   EXPECT_EQ(info.blas().config(), "OpenBLAS of the test");
   EXPECT_EQ(info.blas().kernel(), "Kernel");
+  EXPECT_EQ(info.blas().library_kernel(), "Taken");
+  EXPECT_EQ(info.blas().kernel_because(), "it is the test's");
   EXPECT_EQ(info.vector_target(), core::StripTarget());
   EXPECT_FALSE(info.blas().fell_back());
   EXPECT_TRUE(info.blas().deterministic());

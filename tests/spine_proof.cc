@@ -12,6 +12,7 @@
 
 #include "nlohmann/json.hpp"
 #include "server/core/blas.h"
+#include "server/core/blas_start.h"
 #include "tests/determinism_check.h"
 #include "tests/property_suite.h"
 
@@ -161,5 +162,6 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace attention::core
 
 int main(int count, char** arguments) {
+  attention::core::LoadBlasLikeTheServer(arguments);
   return attention::core::Main({arguments + 1, arguments + count});
 }

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "hwy/aligned_allocator.h"
-#include "hwy/targets.h"
 
 namespace attention::core {
 namespace {
@@ -79,24 +79,27 @@ struct TestStrip {
 };
 
 // Runs the body once for each instruction set of this machine.
-class StripKernelTest : public testing::TestWithParam<int64_t> {
+class StripKernelTest : public testing::TestWithParam<std::string> {
  protected:
-  void SetUp() override { Choose(GetParam()); }
-  void TearDown() override { Choose(0); }
-
- private:
-  // 0: what the machine has.
-  static void Choose(int64_t target) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
+  void SetUp() override { ASSERT_TRUE(UseStripTarget(GetParam())); }
+  void TearDown() override { ASSERT_TRUE(UseStripTarget("")); }
 };
 
 INSTANTIATE_TEST_SUITE_P(Targets, StripKernelTest,
-                         testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
-                         [](const auto& target) {
-                           return hwy::TargetName(target.param);
-                         });
+                         testing::ValuesIn(StripTargets()),
+                         [](const auto& target) { return target.param; });
+
+TEST(StripTargetTest, AnyThatTheProcessorRunsCanBeUsed) {
+  const std::vector<std::string> targets = StripTargets();
+  ASSERT_FALSE(targets.empty());
+  EXPECT_EQ(StripTarget(), targets.front());
+  for (const std::string& target : targets) {
+    EXPECT_TRUE(UseStripTarget(target));
+    EXPECT_EQ(StripTarget(), target);
+  }
+  EXPECT_FALSE(UseStripTarget("MMX"));
+  EXPECT_EQ(StripTarget(), targets.front());
+}
 
 TEST_P(StripKernelTest, PackingTransposesAnyNumberOfColumns) {
   const int64_t width = StripRows<float>();

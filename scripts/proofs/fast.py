@@ -35,11 +35,12 @@ def prove_rows(context):
             [context.root / "run", "bench", "--json", path]
             + (["--quick"] if context.quick else ["--runs", RUNS]),
             check=False, stdout=subprocess.DEVNULL)
-        rows = json.loads(path.read_text())["rows"] if path.exists() else {}
-    floors = context.root / "bench" / "floors.json"
-    for floor in json.loads(floors.read_text()):
+        results = (json.loads(path.read_text()) if path.exists() else
+                   {"rows": {}, "floors": json.loads(
+                       (context.root / "bench/floors.json").read_text())})
+    for floor in results["floors"]:
         if floor["floor"] is not None:
-            add_row(context.claims, floor, rows.get(floor["id"], {}))
+            add_row(context.claims, floor, results["rows"].get(floor["id"], {}))
 
 
 def add_row(claims, floor, row):

@@ -39,7 +39,7 @@ def prove_stops(context):
 def prove_exactness(context):
     context.prove_by(
         "spine.proof", [context.build / "tests/spine_proof"],
-        env=clean_environment(OPENBLAS_NUM_THREADS="1"))
+        env=clean_environment())
 
 
 def prove_mutations(context):

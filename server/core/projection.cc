@@ -27,10 +27,9 @@ constexpr int64_t kMostColumns = 768;
 // Items of up to so many rows, but for one row, are always multiplied strip by
 // strip.
 constexpr int64_t kFewRows = 128;
-// Rows of a panel that is multiplied strip by strip, and of one whose weights
-// are packed for it. The more rows there are, the wider their panels may be.
-constexpr int64_t kStripPanelRows = 64;
-constexpr int64_t kPackedPanelRows = 128;
+// Rows of a panel that is multiplied strip by strip. The more rows there are,
+// the wider their panels may be.
+constexpr int64_t kStripPanelRows = 128;
 int64_t StripPanelColumns(int64_t rows) {
   if (rows <= kFewRows) return kMostColumnsOfOne;
   return rows <= kMostPanelRows ? kMostColumns : 3 * kMostColumns;
@@ -345,12 +344,8 @@ Step StripStep(std::vector<PanelProjection<T>> products) {
   const int64_t batch = products.front().input.shape[kBatch];
   const int64_t rows = products.front().input.shape[kRow];
   int64_t columns = 0;
-  int64_t panel_rows = kStripPanelRows;
-  for (const auto& product : products) {
-    columns += product.projection.out;
-    if (product.in_out()) panel_rows = kPackedPanelRows;
-  }
-  const Panels panels{batch, rows, columns, panel_rows,
+  for (const auto& product : products) columns += product.projection.out;
+  const Panels panels{batch, rows, columns, kStripPanelRows,
                       StripPanelColumns(rows)};
   return {panels.count(),
           [panels, products = std::move(products)](
@@ -406,7 +401,7 @@ int64_t ProjectionWorkspaceBytes(int64_t rows,
       std::min(kMostColumns, projection.out) * int64_t{sizeof(T)};
   return std::max(
       of_one_row,
-      StripScratch<T>::Bytes(std::min(rows, kPackedPanelRows), projection.in));
+      StripScratch<T>::Bytes(std::min(rows, kStripPanelRows), projection.in));
 }
 
 template Step ProjectionStep<float>(ConstTensor4<float>,

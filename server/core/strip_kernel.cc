@@ -168,6 +168,26 @@ StripKernel<double> Best() {
 
 const char* StripTarget() { return Best<float>().target; }
 
+std::vector<std::string> StripTargets() {
+  std::vector<std::string> names;
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    names.emplace_back(hwy::TargetName(target));
+  }
+  return names;
+}
+
+bool UseStripTarget(absl::string_view target) {
+  hwy::SetSupportedTargetsForTest(0);
+  bool can_run = target.empty();
+  for (const int64_t one : hwy::SupportedAndGeneratedTargets()) {
+    if (hwy::TargetName(one) != target) continue;
+    hwy::SetSupportedTargetsForTest(one);
+    can_run = true;
+  }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  return can_run;
+}
+
 template <typename T>
 int64_t StripRows() {
   return Best<T>().rows;

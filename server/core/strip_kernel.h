@@ -10,11 +10,21 @@
 #define SERVER_CORE_STRIP_KERNEL_H_
 
 #include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
 
 namespace attention::core {
 
 // The instruction set in use, such as "AVX3" (Highway's name of AVX-512).
 const char* StripTarget();
+
+// For tests and benchmarks: the instruction sets that this processor can run,
+// best first, and a way to use another than the best ("" is that again). False
+// if it cannot run it. REQUIRES: nothing else here runs meanwhile.
+std::vector<std::string> StripTargets();
+bool UseStripTarget(absl::string_view target);
 
 // Rows of a strip: two vectors of the widest instruction set of this processor.
 template <typename T>

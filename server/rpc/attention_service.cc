@@ -54,13 +54,16 @@ absl::Status List(const weights::Catalog& catalog,
 
 void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   reply.set_version(backend.facts.version);
-  reply.mutable_blas()->set_config(backend.facts.blas_config);
-  reply.mutable_blas()->set_kernel(backend.facts.blas_kernel);
-  reply.mutable_blas()->set_fell_back(backend.facts.blas_fell_back);
+  const core::BlasReport& blas = backend.facts.blas;
+  reply.mutable_blas()->set_config(blas.config);
+  reply.mutable_blas()->set_kernel(blas.kernel);
+  reply.mutable_blas()->set_library_kernel(blas.library_kernel);
+  reply.mutable_blas()->set_kernel_because(blas.kernel_because);
+  reply.mutable_blas()->set_fell_back(blas.fell_back);
   reply.mutable_blas()->set_deterministic(
-      backend.facts.not_deterministic_because.empty());
+      blas.not_deterministic_because.empty());
   reply.mutable_blas()->set_not_deterministic_because(
-      backend.facts.not_deterministic_because);
+      blas.not_deterministic_because);
   reply.set_vector_target(core::StripTarget());
   reply.set_compute_threads(backend.compute.threads());
   v1::Limits& limits = *reply.mutable_limits();

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "server/core/blas_kernel.h"
 #include "server/core/compute_pool.h"
 #include "server/rpc/admission.h"
 #include "server/rpc/buffer_pool.h"
@@ -15,10 +16,7 @@ namespace attention::rpc {
 // What GetServerInfo tells beyond the limits.
 struct ServerFacts {
   std::string version;
-  std::string blas_config;
-  std::string blas_kernel;
-  bool blas_fell_back = false;
-  std::string not_deterministic_because;  // empty if it is
+  core::BlasReport blas;
 };
 
 // Everything referred to outlives the service.

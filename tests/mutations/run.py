@@ -117,7 +117,6 @@ class Tree:
             "GIT_CEILING_DIRECTORIES": str(target.parent),
             "CCACHE_BASEDIR": str(target),
             "CCACHE_NOHASHDIR": "1",
-            "OPENBLAS_NUM_THREADS": "1",
             # A tenth of the random computations sees each mistake.
             "ATTENTION_TEST_SCALE": "0.1",
         }

@@ -160,7 +160,9 @@ class Kills:
                 self.retry(stub)
                 self.forget(stub, turn - KEPT_ROUNDS)
                 self.write_until_killed(stub, f"round/{turn}", process)
-            self.warned += len(log.read_text().splitlines())
+            # The matrix library is no matter of what is stored.
+            self.warned += sum("OpenBLAS" not in line
+                               for line in log.read_text().splitlines())
         return self
 
     def check(self, stub):
@@ -252,7 +254,8 @@ def prove(claims, times):
         kills.twice, 0)
     claims.equal(
         "client.kill.warned",
-        "lines that the servers logged at warn and above", kills.warned, 0)
+        "lines that the servers logged at warn and above, but on OpenBLAS",
+        kills.warned, 0)
     claims.at_least(
         "client.kill.acknowledged",
         "acknowledged versions for each kill, on average",

@@ -13,6 +13,7 @@ import numpy as np
 import service
 from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
+from server_process import last_words
 
 
 def weights(random, width, dtype=np.float32, output=True, layout=pb.LAYOUT_IN_OUT):
@@ -114,14 +115,15 @@ class StoreTest(unittest.TestCase):
         self.assertEqual(versions[1].version, 1)
 
     def refused(self, *flags, **environment):
-        """What a server that does not start says, in one line."""
+        """Why a server does not start, in one line."""
         done = subprocess.run(
             [os.environ["ATTENTION_SERVER"], "--listen", "127.0.0.1:0", *flags],
             capture_output=True, text=True, timeout=service.PATIENCE,
             env={"PATH": "/usr/bin:/bin"} | environment)
         self.assertNotEqual(done.returncode, 0)
         self.assertEqual(done.stdout, "")
-        return done.stderr
+        (said,) = last_words(done.stderr)
+        return said
 
     def test_a_second_server_is_refused(self):
         with self.running() as (_, process):

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +23,7 @@
 #include "client/cpp/cli/standard_streams.h"
 #include "client/cpp/cli/tls_flags.h"
 #include "command_line/help_text.h"
+#include "command_line/seconds.h"
 
 namespace attention::client {
 namespace {
@@ -80,10 +80,7 @@ void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
   app.add_option("--deadline", flags.deadline_seconds,
                  "how long a call may take: 2, 500ms or 1min; absent: no bound")
       ->envname("ATTENTION_DEADLINE")
-      ->transform(
-          CLI::AsNumberWithUnit(std::map<std::string, double>{
-                                    {"ms", 1e-3}, {"s", 1}, {"min", 60}})
-              .description(""))
+      ->transform(command_line::AsSeconds())
       ->type_name("SECONDS")
       ->check(CLI::Range(0.001, kYear).description(""));
   AddTlsFlags(app, flags.tls);
@@ -230,8 +227,10 @@ int Main(int argc, char** argv) {
     return ExitWith(*ended, flags, json);
   }
 
-  const absl::StatusOr<ClientOptions> options = ToClientOptions(flags.tls);
+  absl::StatusOr<ClientOptions> options = ToClientOptions(flags.tls);
   if (!options.ok()) return ExitWith(options.status(), flags, json);
+  // Somebody waits for this program; gRPC's pauses grow to two minutes.
+  options->longest_reconnect_pause = std::chrono::milliseconds(100);
   const Client client(flags.target, *options);
   Connection connection{client, {}};
   connection.target = flags.target;

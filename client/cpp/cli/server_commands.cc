@@ -1,6 +1,9 @@
 // `attention info` and `attention health`.
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +13,7 @@
 #include "client/cpp/cli/commands.h"
 #include "client/cpp/cli/json_text.h"
 #include "client/cpp/cli/table.h"
+#include "command_line/seconds.h"
 #include "google/protobuf/util/time_util.h"
 
 namespace attention::client {
@@ -22,6 +26,8 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
       {"vector target", info.vector_target()},
       {"blas", info.blas().config()},
       {"blas kernel", info.blas().kernel()},
+      {"blas kernel because", info.blas().kernel_because()},
+      {"blas library kernel", info.blas().library_kernel()},
       {"blas fell back", info.blas().fell_back() ? "yes" : "no"},
       {"deterministic",
        info.blas().deterministic()
@@ -48,20 +54,49 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
   return TextTable(rows);
 }
 
+struct HealthFlags {
+  bool json = false;
+  double wait_seconds = 0;  // 0: ask once
+};
+
 absl::Status Info(bool json, const Connection& connection) {
   const auto info = connection.client.GetServerInfo(connection.Options());
   if (!info.ok()) return info.status();
   return WriteFile("-", json ? MessageToJson(*info) : InfoTable(*info));
 }
 
-absl::Status Health(bool json, const Connection& connection) {
-  const auto serving = connection.client.IsServing(connection.Options());
-  if (!serving.ok()) return serving.status();
-  if (!*serving) {
-    return CheckError("the server is NOT_SERVING");
+// Asks until the server is serving or `wait` is over, at least once. A call may
+// last as long: a server that is starting answers it in the end.
+absl::Status AskForHealth(std::chrono::duration<double> wait,
+                          const Connection& connection) {
+  using Clock = std::chrono::system_clock;
+  constexpr auto kPause = std::chrono::milliseconds(50);
+  const auto end =
+      Clock::now() + std::chrono::duration_cast<Clock::duration>(wait);
+  while (true) {
+    CallOptions options = connection.Options();
+    if (wait.count() > 0) options.deadline = std::min(options.deadline, end);
+    const auto serving = connection.client.IsServing(options);
+    if (serving.ok() && *serving) return absl::OkStatus();
+    const bool may_change =
+        serving.ok() || ExitCodeOf(serving.status()) == kExitNoAnswer;
+    if (may_change && Clock::now() + kPause < end) {
+      std::this_thread::sleep_for(kPause);
+      continue;
+    }
+    if (serving.ok()) return CheckError("the server is NOT_SERVING");
+    if (wait.count() == 0 || !may_change) return serving.status();
+    return absl::UnavailableError(absl::StrCat(
+        "no answer in ", wait.count(), " s: ", serving.status().message()));
   }
-  return WriteFile("-",
-                   json ? PrettyJson({{"status", "SERVING"}}) : "SERVING\n");
+}
+
+absl::Status Health(const HealthFlags& flags, const Connection& connection) {
+  absl::Status status = AskForHealth(
+      std::chrono::duration<double>(flags.wait_seconds), connection);
+  if (!status.ok()) return status;
+  return WriteFile(
+      "-", flags.json ? PrettyJson({{"status", "SERVING"}}) : "SERVING\n");
 }
 
 }  // namespace
@@ -84,20 +119,26 @@ void AddInfoCommand(CLI::App& app, Action& action) {
 void AddHealthCommand(CLI::App& app, Action& action) {
   CLI::App& command =
       *app.add_subcommand("health", "Ask whether the server takes requests");
-  const auto json = std::make_shared<bool>(false);
-  command.add_flag("--json", *json, R"(print {"status": "SERVING"})");
+  const auto flags = std::make_shared<HealthFlags>();
+  command.add_flag("--json", flags->json, R"(print {"status": "SERVING"})");
+  command
+      .add_option("--wait", flags->wait_seconds,
+                  "ask until it does, for so long: 30, 500ms or 1min")
+      ->transform(command_line::AsSeconds())
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 86400.0).description(""));
   command.footer(
       R"(Prints SERVING and ends with 0, or says what is wrong and ends with another
 exit code: 1 where the server answers that it is not serving, 3 where nothing
-answers.
+answers. --deadline is that of each time it asks.
 
 Examples:
   attention health
-  attention health --json --deadline 2
-  until attention health --deadline 1s; do sleep 1; done)");
-  command.callback([json, &action] {
-    action = [json](const Connection& connection) {
-      return Health(*json, connection);
+  attention health --wait 30s
+  attention health --json --deadline 2)");
+  command.callback([flags, &action] {
+    action = [flags](const Connection& connection) {
+      return Health(*flags, connection);
     };
   });
 }

@@ -44,6 +44,10 @@ struct ClientOptions {
   // The name that the server's certificate must have; empty: the host of the
   // target. Without TLS it means nothing.
   std::string tls_server_name;
+
+  // The longest pause between two attempts to reach a server that is not there,
+  // at least 1 ms; zero: gRPC's own, which grows to two minutes.
+  std::chrono::milliseconds longest_reconnect_pause{0};
 };
 
 struct CallOptions {
