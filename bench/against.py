@@ -40,6 +40,7 @@ QUANTITIES = {
 def measure_row(ours, theirs, row):
     """The ratio of one row, from alternating rounds."""
     quantity = QUANTITIES[row]
+    ours.clocks.clear()
     try:
         took = ours.alternate({"ours": lambda: quantity(ours),
                                "theirs": lambda: quantity(theirs)})
@@ -48,7 +49,7 @@ def measure_row(ours, theirs, row):
     ratios = rows.ratios(took["theirs"], took["ours"])
     low, high = median_interval(ratios)
     return {"ratio": statistics.median(ratios), "low": low, "high": high,
-            "rounds": len(ratios),
+            "rounds": len(ratios), "clock": "/".join(sorted(ours.clocks)),
             "ours": statistics.median(took["ours"]),
             "theirs": statistics.median(took["theirs"])}
 
@@ -62,12 +63,12 @@ def verdict(result):
 def line(row, result):
     if "error" in result:
         return f"| `{row}` | FAILED: {result['error']} | | | | |"
-    return (f"| `{row}` | {result['ratio']:.3f} | {result['low']:.3f} - "
+    return (f"| `{row}` ({result['clock']}) | {result['ratio']:.3f} | {result['low']:.3f} - "
             f"{result['high']:.3f} | {result['ours']:.3g} | "
             f"{result['theirs']:.3g} | {verdict(result)} |")
 
 
-HEAD = ("| row | ratio | 95 % interval | s, this build | s, the other | this "
+HEAD = ("| row (clock) | ratio | 95 % interval | s, this build | s, the other | this "
         "build is |\n|---|---|---|---|---|---|")
 
 

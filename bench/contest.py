@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 
 from peers import Peers
-from workers import Process, Server, Worker
+from workers import Process, Server, Worker, WorkerError
 
 # Benchmarks of the core that run in one thread on any machine.
 ONE_THREAD = {"tiny", "sgemm/1", "fma_peak"}
@@ -27,7 +27,8 @@ class Bench:
         self.clocks = set()  # "CPU", "wall": what was read since it was cleared
         self._cpu_time = cpu_time
         self._build = pathlib.Path(build)
-        self._directory = pathlib.Path(directory)
+        self._directory = pathlib.Path(directory)  # of ports and logs
+        self._directory.mkdir(parents=True, exist_ok=True)
         cores, self.blas = self.core.ask("about").split(" ", 1)
         self.cores = int(cores)
 
@@ -70,26 +71,31 @@ class Bench:
         return Worker([self._build / "bench" / "core_bench", "--serve"],
                       self._directory / "core_bench.log")
 
-    def core_time(self, name):
-        """Seconds of one iteration, and items per second."""
+    def core_time(self, name, clock=None):
+        """Seconds of one iteration, and items per second. `clock` "wall" is for
+        what is compared with something over a socket."""
         seconds, rate, *cpu_seconds = self.core.numbers(
             "time", name, self.seconds)
-        if self._counts_cpu_time(name):
-            return cpu_seconds[0], rate * seconds / cpu_seconds[0]
-        return seconds, rate
+        if clock == "wall" or not self._counts_cpu_time(name):
+            self.clocks.add("wall")
+            return seconds, rate
+        if not cpu_seconds:
+            raise WorkerError(f"{name}: that build does not tell CPU time")
+        self.clocks.add("CPU")
+        return cpu_seconds[0], rate * seconds / cpu_seconds[0]
 
     def peer_time(self, worker, case, variant):
         """Seconds of one computation of another library."""
         seconds, cpu_seconds = worker.numbers(
             "time", case, variant, self.seconds)
-        return cpu_seconds if self._counts_cpu_time(case) else seconds
+        counts = self._counts_cpu_time(case)
+        self.clocks.add("CPU" if counts else "wall")
+        return cpu_seconds if counts else seconds
 
     def _counts_cpu_time(self, name):
         """Only of one thread: of several, processor time says nothing of the
         waiting of one for another."""
-        counts = self._cpu_time and (self.cores == 1 or name in ONE_THREAD)
-        self.clocks.add("CPU" if counts else "wall")
-        return counts
+        return self._cpu_time and (self.cores == 1 or name in ONE_THREAD)
 
     def fresh_core(self, *words):
         """The answer of a process that has done nothing else."""
@@ -128,6 +134,7 @@ class Bench:
 
     def rpc_time(self, name):
         """Seconds of one iteration, and items per second."""
+        self.clocks.add("wall")
         return self.rpc.numbers("time", name, self.seconds)[:2]
 
     @functools.cached_property
@@ -138,4 +145,5 @@ class Bench:
 
     def client_time(self, name):
         """Seconds of one iteration, and items per second."""
+        self.clocks.add("wall")
         return self.client.numbers("time", name, self.seconds)[:2]

@@ -22,12 +22,12 @@
 #include "bench/projection_case.h"
 #include "bench/socket_exchange.h"
 #include "bench/worker.h"
-#include "server/core/attention.h"
-#include "server/core/blas.h"
-#include "server/core/blas_self_test.h"
-#include "server/core/blas_start.h"
-#include "server/core/compute_pool.h"
-#include "server/core/strip_kernel.h"
+#include "server/core/attention/attention.h"
+#include "server/core/blas/blas.h"
+#include "server/core/blas/self_test.h"
+#include "server/core/blas/start.h"
+#include "server/core/kernel/strip_kernel.h"
+#include "server/core/pool/compute_pool.h"
 
 namespace attention::bench {
 namespace {

@@ -84,7 +84,7 @@ def measure_row(bench, row):
     except WorkerError as error:
         result = {"error": str(error)}
     result["load"] = load.report()
-    if "CPU" in bench.clocks:
+    if bench.clocks == {"CPU"}:
         result["clock"] = "process CPU time"
     say(f"{row}: {report.in_short(result)}")
     return result
@@ -138,17 +138,19 @@ def measure(options, directory):
 
 def measure_against(options, directory):
     """Both builds in turns; prints each row at once."""
-    with Bench(options.build, directory, options.rounds, 0.08, False,
+    with Bench(options.build, directory / "this", options.rounds, 0.08, False,
                options.cpu_time) as ours, \
-            Bench(options.against, directory, options.rounds, 0.08, False,
-                  options.cpu_time) as theirs:
+            Bench(options.against, directory / "other", options.rounds, 0.08,
+                  False, options.cpu_time) as theirs:
         print(f"this build: {ours.blas}\nthe other, {options.against}: "
               f"{theirs.blas}\n{options.rounds} rounds\n\n{against.HEAD}")
         results = {}
         for row in options.rows:
             results[row] = against.measure_row(ours, theirs, row)
             print(against.line(row, results[row]), flush=True)
-        print(f"\ngeometric mean {against.geometric_mean(results):.3f}")
+        print(f"\ngeometric mean {against.geometric_mean(results):.3f}; of two "
+              f"builds that are equally fast, {0.05 * len(results):.1f} of "
+              f"{len(results)} rows are called faster or slower by chance")
         return results
 
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "bench/kernel_case.h"
-#include "server/core/compute_pool.h"
+#include "server/core/pool/compute_pool.h"
 
 namespace attention::bench {
 

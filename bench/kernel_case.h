@@ -6,8 +6,8 @@
 #include <string>
 
 #include "bench/normal_numbers.h"
-#include "server/core/attention.h"
-#include "server/core/compute_pool.h"
+#include "server/core/attention/attention.h"
+#include "server/core/pool/compute_pool.h"
 
 namespace attention::bench {
 

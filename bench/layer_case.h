@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "bench/normal_numbers.h"
-#include "server/core/layer.h"
+#include "server/core/layer/layer.h"
 
 namespace attention::bench {
 

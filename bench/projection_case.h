@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "bench/normal_numbers.h"
-#include "server/core/projection.h"
+#include "server/core/layer/projection.h"
 
 namespace attention::bench {
 

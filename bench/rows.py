@@ -125,19 +125,19 @@ def one_case(bench, worker, case):
 def rpc_over_compute(n):
     return lambda bench: quotient(
         bench, lambda: bench.client_time(f"layer/{n}")[0],
-        lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
+        lambda: bench.core_time(f"layer/{n}", "wall")[0], "ms", 1e3)
 
 
 def echo_over_compute(n):
     return lambda bench: quotient(
         bench, lambda: bench.rpc_time(f"layer_echo/{n}")[0],
-        lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
+        lambda: bench.core_time(f"layer/{n}", "wall")[0], "ms", 1e3)
 
 
 def socket_over_compute(n):
     return lambda bench: quotient(
-        bench, lambda: bench.core_time(f"layer_socket/{n}/cubic")[0],
-        lambda: bench.core_time(f"layer/{n}")[0], "ms", 1e3)
+        bench, lambda: bench.core_time(f"layer_socket/{n}/cubic", "wall")[0],
+        lambda: bench.core_time(f"layer/{n}", "wall")[0], "ms", 1e3)
 
 
 def tiny_qps(in_flight):

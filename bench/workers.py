@@ -103,14 +103,18 @@ class Server(Process):
     def __init__(self, command, log, port_file, **options):
         self._port_file = pathlib.Path(port_file)
         self._port_file.unlink(missing_ok=True)
+        self._target = None
         super().__init__(command, log, **options)
         self._log_path = log
 
     def target(self):
         """host:port, once it listens."""
         for _ in range(600):
+            if self._target is not None:
+                return self._target
             if self._port_file.exists() and self._port_file.read_text().strip():
-                return f"127.0.0.1:{self._port_file.read_text().strip()}"
+                self._target = f"127.0.0.1:{self._port_file.read_text().strip()}"
+                continue
             if not self.running():
                 break
             time.sleep(0.1)

@@ -67,9 +67,9 @@ command_lint() {
   for check in "${checks[@]}"; do
     case $check in
       tidy) run_clang_tidy ;;
-      shell) (cd "$ROOT" && shellcheck -x run .ci/run docker/*.sh scripts/*.sh tests/*/*.sh) ;;
-      architecture) "$PYTHON" "$ROOT/tests/architecture_test.py" ;;
-      links) "$PYTHON" "$ROOT/tests/links_test.py" ;;
+      shell) (cd "$ROOT" && shellcheck -x run .ci/run docker/*.sh scripts/*.sh tests/*/*/*.sh) ;;
+      architecture) "$PYTHON" "$ROOT/tests/repository/architecture_test.py" ;;
+      links) "$PYTHON" "$ROOT/tests/repository/links_test.py" ;;
       *) die "no check '$check'" ;;
     esac
   done

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -17,10 +18,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "server/core/blas.h"
-#include "server/core/blas_kernel.h"
-#include "server/core/blas_self_test.h"
-#include "server/core/blas_start.h"
+#include "server/core/blas/blas.h"
+#include "server/core/blas/kernels.h"
+#include "server/core/blas/self_test.h"
+#include "server/core/blas/start.h"
 
 namespace attention::server {
 namespace {
@@ -53,6 +54,8 @@ struct Answer {
 
 // Runs the tests in a child process. INTERNAL if the self-test fails.
 absl::StatusOr<Answer> TestInChild(char* name) {
+  // Whoever started this may have ignored it, and nobody could be waited for.
+  std::signal(SIGCHLD, SIG_DFL);
   int pipe_ends[2];
   if (pipe2(pipe_ends, O_CLOEXEC) != 0) {
     return absl::UnavailableError(std::strerror(errno));
@@ -74,7 +77,13 @@ absl::StatusOr<Answer> TestInChild(char* name) {
         absl::StrCat("cannot start the self-test: ", std::strerror(error)));
   }
   int wait_status = 0;
-  while (waitpid(child, &wait_status, 0) < 0 && errno == EINTR) {
+  pid_t ended = -1;
+  do {
+    ended = waitpid(child, &wait_status, 0);
+  } while (ended < 0 && errno == EINTR);
+  if (ended < 0) {
+    return absl::UnavailableError(absl::StrCat(
+        "cannot tell how the self-test ended: ", std::strerror(errno)));
   }
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(text, absl::MaxSplits(kBetween, 1));
@@ -138,16 +147,23 @@ std::string BecauseOf(const std::string& first, const std::string& taken,
 // leaves in the environment.
 absl::StatusOr<core::BlasReport> ChooseKernel(char* name) {
   const std::string taken = core::BlasKernel();
-  const std::string asked = core::AskedForBlasKernel();
+  std::string asked = core::AskedForBlasKernel();
+  core::BlasReport report;
+  std::vector<std::string> because;
+  if (!asked.empty() && !core::IsAskedFor(taken)) {
+    because.push_back(absl::StrCat(core::kBlasKernelVariable, " is ", asked,
+                                   ", which the library does not have"));
+    asked.clear();
+  }
   const auto sets = core::VectorSets::OfThisMachine();
   const std::vector<std::string> kernels =
       core::BlasKernelsToTry(taken, !asked.empty(), sets);
-  std::vector<std::string> because = {
-      BecauseOf(kernels.front(), taken, asked, sets)};
+  because.push_back(BecauseOf(kernels.front(), taken, asked, sets));
   for (const std::string& kernel : kernels) {
     SetKernel(kernel == taken ? asked : kernel);
     const absl::StatusOr<Answer> answer = TestInChild(name);
     if (absl::IsInternal(answer.status())) {
+      report.fell_back = true;
       because.push_back(absl::StrCat(
           kernel, " failed its self-test: ", answer.status().message()));
     } else if (!answer.ok()) {
@@ -155,11 +171,9 @@ absl::StatusOr<core::BlasReport> ChooseKernel(char* name) {
     } else if (answer->kernel != kernel) {
       because.push_back(absl::StrCat("the library has no ", kernel));
     } else {
-      core::BlasReport report;
       report.kernel = kernel;
       report.library_kernel = taken;
       report.kernel_because = absl::StrJoin(because, "; ");
-      report.fell_back = because.size() > 1;
       report.not_deterministic_because = answer->said;
       return report;
     }

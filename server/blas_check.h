@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
-#include "server/core/blas_kernel.h"
+#include "server/core/blas/kernels.h"
 
 namespace attention::server {
 
@@ -13,9 +13,9 @@ namespace attention::server {
 // returns the exit code. To be asked first of all.
 std::optional<int> RunAsBlasChild(int argc, char** argv);
 
-// Makes sure that OpenBLAS computes right, with one thread per call and on the
-// best of its kernels: the first of core::BlasKernelsToTry that passes the
-// self-test, each in a child process because it may crash. May start this
+// Makes sure that OpenBLAS computes right, with one thread per call and on a
+// kernel fit for the processor: the first of core::BlasKernelsToTry that passes
+// the self-test, each in a child process because it may crash. May start this
 // program anew in the same process (exec with the same arguments), since the
 // library reads its settings while it is loaded: once for
 // OPENBLAS_NUM_THREADS=1, and once for a kernel that it has not taken.

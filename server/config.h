@@ -6,7 +6,7 @@
 #include <string>
 
 #include "server/listen_address.h"
-#include "server/rpc/limits.h"
+#include "server/rpc/door/limits.h"
 #include "server/store_location.h"
 #include "server/tls.h"
 

@@ -12,7 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "server/blas_check.h"
 #include "server/config.h"
-#include "server/core/blas_kernel.h"
+#include "server/core/blas/kernels.h"
 #include "server/logging.h"
 #include "server/port_file.h"
 #include "server/scheduling.h"

@@ -1,7 +1,9 @@
 #include "server/server.h"
 
+#include <grpcpp/channel.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <spdlog/spdlog.h>
 
@@ -11,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/rpc/attention_service.h"
 #include "server/store_location.h"
 #include "server/tls.h"
 #include "sockets/congestion_control.h"

@@ -2,19 +2,23 @@
 #ifndef SERVER_SERVER_H_
 #define SERVER_SERVER_H_
 
-#include <grpcpp/channel.h>
-#include <grpcpp/server.h>
-
 #include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
 #include "server/config.h"
-#include "server/core/compute_pool.h"
-#include "server/rpc/admission.h"
-#include "server/rpc/attention_service.h"
-#include "server/rpc/buffer_pool.h"
+#include "server/core/pool/compute_pool.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/door/admission.h"
+#include "server/rpc/tensors/buffer_pool.h"
 #include "server/weights/catalog.h"
+
+// gRPC's own headers take seconds to compile.
+namespace grpc {
+class Channel;
+class Server;
+class Service;
+}  // namespace grpc
 
 namespace attention::server {
 

@@ -1,5 +1,6 @@
 #include "server/tls.h"
 
+#include <grpcpp/security/server_credentials.h>
 #include <spdlog/spdlog.h>
 
 #include <utility>

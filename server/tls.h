@@ -2,12 +2,14 @@
 #ifndef SERVER_TLS_H_
 #define SERVER_TLS_H_
 
-#include <grpcpp/security/server_credentials.h>
-
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
+
+namespace grpc {
+class ServerCredentials;
+}  // namespace grpc
 
 namespace attention::server {
 

@@ -59,7 +59,9 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
   if (const auto pause = options.longest_reconnect_pause; pause.count() > 0) {
     const auto ms = static_cast<int>(
         std::min<int64_t>(pause.count(), std::numeric_limits<int>::max()));
-    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, ms);
+    constexpr int kFirst = 1000;  // gRPC's own
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
+                     std::min(kFirst, ms));
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, ms);
   }
   return grpc::CreateCustomChannel(target,

@@ -27,9 +27,9 @@ def prove_kills(context):
     context.build_targets(*TARGETS)
     context.prove_by(
         "client.kill",
-        ["/usr/bin/python3", context.root / "tests/python/kill_proof.py"],
+        ["/usr/bin/python3", context.root / "tests/proofs/kill_proof.py"],
         env=clean_environment(
             PYTHONPATH=os.pathsep.join(
                 (str(context.build / "generated/python"),
-                 str(context.root / "tests"))),
+                 str(context.root / "tests/support"))),
             ATTENTION_SERVER=str(context.build / "server/attention-server")))

@@ -14,7 +14,7 @@ from proofs import container_contents
 from proofs.container_engine import HARDENED, PORT, an_engine, revision
 from proofs.context import clean_environment
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/support"))
 from certificates import Authority  # noqa: E402
 
 QUICK = "nothing less: most of it is building the image"
@@ -238,10 +238,10 @@ def prove_chapter(context, address):
     context.prove_by(
         "container.chapter",
         ["/usr/bin/python3", "-B",
-         context.root / "tests/python/chapter_proof.py", address],
+         context.root / "tests/proofs/chapter_proof.py", address],
         env=clean_environment(PYTHONPATH=os.pathsep.join((
             str(context.build / "generated/python"),
-            str(context.root / "tests")))))
+            str(context.root / "tests/support")))))
 
 
 def prove_stop(engine, container, claims):

@@ -48,7 +48,7 @@ def prove_reader(context, build, reader, seconds):
         found.mkdir()
         outcome = run(
             f"fuzzing {reader} for {seconds} s",
-            [build / "tests/fuzz" / f"{reader}_fuzz",
+            [build / "tests" / f"{reader}_fuzz",
              f"-max_total_time={seconds}", "-print_final_stats=1",
              "-rss_limit_mb=2048", "-timeout=10",
              f"-artifact_prefix={build}/finding-{reader}-", found, corpus],

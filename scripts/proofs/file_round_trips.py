@@ -8,6 +8,6 @@ def prove_round_trips(context):
     context.build_targets("convert_array")
     context.prove_by(
         "client.files.finished",
-        ["/usr/bin/python3", "-B", context.root / "tests/python/files_proof.py"],
+        ["/usr/bin/python3", "-B", context.root / "tests/proofs/files_proof.py"],
         env=clean_environment(
             CONVERT_ARRAY=str(context.build / "tests/convert_array")))

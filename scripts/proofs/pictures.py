@@ -38,7 +38,7 @@ BAR_ROW = re.compile(r'<rect x="(\d+)" y="(\d+)" width="16" height="1" '
 
 
 def prove_pictures(context):
-    sys.path.insert(0, str(context.root / "tests"))
+    sys.path.insert(0, str(context.root / "tests/support"))
     from server_process import running_server  # the tests' own
     context.build_targets("attention", "attention-server")
     with running_server(

@@ -3,19 +3,21 @@ and each instruction set of our own kernels is right, which of them repeat their
 bits, and how fast they are."""
 
 import json
+import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
+import unittest.mock
 
-from proofs.context import clean_environment
+from proofs.context import clean_environment, say
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path[1:1] = [str(ROOT / "bench"), str(ROOT / "tests")]
+sys.path[1:1] = [str(ROOT / "bench"), str(ROOT / "tests/support")]
 import blas_kernels  # noqa: E402
 import server_process  # noqa: E402
-from workers import Process, Worker  # noqa: E402
+from workers import Process, Worker, WorkerError  # noqa: E402
 
 QUICK = "3 rounds instead of 15, whose speeds are told and held to nothing"
 
@@ -52,16 +54,17 @@ def prove_blas(context, scratch):
         kernels.append(info["kernel"])
     workers = {kernel: start(context, scratch, OPENBLAS_CORETYPE=kernel)
                for kernel in kernels}
+    for kernel, worker in workers.items():
+        check_runs(worker, 1, kernel)
     fractions = fractions_of_best(context, workers, SGEMM)
     for kernel, worker in workers.items():
-        right, repeats, *_ = worker.ask("blas").split()
-        chosen = kernel == info["kernel"]
+        right, repeats = said_of_blas(worker)
         add_line(
             context, f"processors.blas.{kernel}", f"OpenBLAS's kernel {kernel}",
-            info["kernel_because"] if chosen else None,
-            right == "1" and passes(context, RIGHT, OPENBLAS_CORETYPE=kernel),
-            repeats == "1" and passes(context, DETERMINISTIC,
-                                      OPENBLAS_CORETYPE=kernel),
+            info["kernel_because"] if kernel == info["kernel"] else None,
+            right and passes(context, RIGHT, OPENBLAS_CORETYPE=kernel),
+            repeats and passes(context, DETERMINISTIC,
+                               OPENBLAS_CORETYPE=kernel),
             fractions[kernel])
 
 
@@ -70,6 +73,7 @@ def prove_vectors(context, scratch):
     workers = {target: start(context, scratch) for target in targets}
     for target, worker in workers.items():
         worker.ask("use_vector_target", target)
+        check_runs(worker, 0, target)
     fractions = fractions_of_best(context, workers, ATTENTION)
     for target in targets:
         this = {"ATTENTION_TEST_VECTOR_TARGET": target}
@@ -81,10 +85,30 @@ def prove_vectors(context, scratch):
             passes(context, DETERMINISTIC, **this), fractions[target])
 
 
+def check_runs(worker, place, name):
+    """That a line is about what it says."""
+    runs = worker.ask("kernels").split()[place]
+    if runs != name:
+        raise WorkerError(f"{name} is not to be had: core_bench runs {runs}")
+
+
+def said_of_blas(worker):
+    """Whether the matrix library is right, and repeats its bits; neither if it
+    crashed."""
+    try:
+        right, repeats, *_ = worker.ask("blas").split()
+    except WorkerError as error:
+        say(str(error))
+        return False, False
+    return right == "1", repeats == "1"
+
+
 def server_info(context):
     """What the server says that it is."""
-    with server_process.running_server(
-            context.build / "server/attention-server") as (address, _):
+    with unittest.mock.patch.dict(
+            os.environ, without_blas_settings(), clear=True), \
+            server_process.running_server(
+                context.build / "server/attention-server") as (address, _):
         return json.loads(subprocess.run(
             [context.build / "client/cpp/attention", "--target", address,
              "info", "--json"], check=True, capture_output=True).stdout)
@@ -97,14 +121,26 @@ def start(context, scratch, **environment):
 
 
 def fractions_of_best(context, workers, benchmark):
-    """{name: median speed as a fraction of the best one's}, in turns."""
+    """{name: median speed as a fraction of the best one's}, in turns; 0 of one
+    that crashed."""
     speeds = {name: [] for name in workers}
     for _ in range(QUICK_ROUNDS if context.quick else ROUNDS):
         for name, worker in workers.items():
-            speeds[name].append(worker.numbers("time", benchmark, SECONDS)[1])
+            try:
+                speeds[name].append(
+                    worker.numbers("time", benchmark, SECONDS)[1])
+            except WorkerError as error:
+                say(f"{name}: {error}")
+                speeds[name].append(0)
     medians = {name: statistics.median(of) for name, of in speeds.items()}
     best = max(medians.values())
     return {name: speed / best for name, speed in medians.items()}
+
+
+def without_blas_settings():
+    """An environment in which the library takes what it takes of itself."""
+    return {name: value for name, value in clean_environment().items()
+            if not name.startswith("OPENBLAS_")}
 
 
 def passes(context, programs, **environment):
@@ -113,7 +149,7 @@ def passes(context, programs, **environment):
         subprocess.run(
             [context.build / "tests" / program], check=False,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env=clean_environment(**environment)).returncode == 0
+            env=without_blas_settings() | environment).returncode == 0
         for program in programs)
 
 

@@ -28,11 +28,11 @@ def prove(context):
 def prove_stops(context):
     context.prove_by(
         "spine.stop",
-        ["/usr/bin/python3", context.root / "tests/python/stop_proof.py"],
+        ["/usr/bin/python3", context.root / "tests/proofs/stop_proof.py"],
         env=clean_environment(
             PYTHONPATH=os.pathsep.join(
                 (str(context.build / "generated/python"),
-                 str(context.root / "tests"))),
+                 str(context.root / "tests/support"))),
             ATTENTION_SERVER=str(context.build / "server/attention-server")))
 
 

@@ -4,11 +4,11 @@
 
 #include <string>
 
-#include "server/core/blas_kernel.h"
-#include "server/core/compute_pool.h"
-#include "server/rpc/admission.h"
-#include "server/rpc/buffer_pool.h"
-#include "server/rpc/limits.h"
+#include "server/core/blas/kernels.h"
+#include "server/core/pool/compute_pool.h"
+#include "server/rpc/door/admission.h"
+#include "server/rpc/door/limits.h"
+#include "server/rpc/tensors/buffer_pool.h"
 #include "server/weights/catalog.h"
 
 namespace attention::rpc {

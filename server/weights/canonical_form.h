@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "server/weights/weight_set.h"
+#include "server/weights/contents.h"
 
 struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
 

@@ -3,9 +3,9 @@
 #include "absl/strings/str_cat.h"
 #include "proto/error_text.h"
 #include "proto/field_error.h"
-#include "server/core/cost.h"
+#include "server/core/saturating.h"
+#include "server/weights/contents.h"
 #include "server/weights/named_tensor.h"
-#include "server/weights/weight_set.h"
 
 namespace attention::weights {
 namespace {

@@ -2,7 +2,7 @@
 #ifndef SERVER_WEIGHTS_GIVE_BACK_PAGES_H_
 #define SERVER_WEIGHTS_GIVE_BACK_PAGES_H_
 
-#include "server/weights/weight_set.h"
+#include "server/weights/contents.h"
 
 namespace attention::weights {
 

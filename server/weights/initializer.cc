@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
-#include "server/core/cost.h"
+#include "server/core/saturating.h"
 
 namespace attention::weights {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
-#include "server/weights/weight_set.h"
+#include "server/weights/contents.h"
 
 namespace attention::weights {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "server/weights/weight_set.h"
+#include "server/weights/contents.h"
 
 namespace attention::weights {
 

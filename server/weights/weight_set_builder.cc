@@ -6,7 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "proto/error_text.h"
 #include "proto/field_error.h"
-#include "server/core/cost.h"
+#include "server/core/saturating.h"
+#include "server/weights/check_finite.h"
 #include "server/weights/give_back_pages.h"
 
 namespace attention::weights {

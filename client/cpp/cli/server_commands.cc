@@ -65,35 +65,42 @@ absl::Status Info(bool json, const Connection& connection) {
   return WriteFile("-", json ? MessageToJson(*info) : InfoTable(*info));
 }
 
-// Asks until the server is serving or `wait` is over, at least once. A call may
-// last as long: a server that is starting answers it in the end.
-absl::Status AskForHealth(std::chrono::duration<double> wait,
-                          const Connection& connection) {
+absl::Status AskForHealth(const Connection& connection,
+                          const CallOptions& options) {
+  const auto serving = connection.client.IsServing(options);
+  if (!serving.ok()) return serving.status();
+  return *serving ? absl::OkStatus() : CheckError("the server is NOT_SERVING");
+}
+
+// Asks until the server is serving or `wait` is over. Each call may last until
+// then: one that is starting may take a call and answer when it is ready.
+absl::Status WaitForHealth(std::chrono::duration<double> wait,
+                           const Connection& connection) {
   using Clock = std::chrono::system_clock;
   constexpr auto kPause = std::chrono::milliseconds(50);
   const auto end =
       Clock::now() + std::chrono::duration_cast<Clock::duration>(wait);
+  absl::Status said = absl::UnavailableError("it does not answer");
   while (true) {
     CallOptions options = connection.Options();
-    if (wait.count() > 0) options.deadline = std::min(options.deadline, end);
-    const auto serving = connection.client.IsServing(options);
-    if (serving.ok() && *serving) return absl::OkStatus();
-    const bool may_change =
-        serving.ok() || ExitCodeOf(serving.status()) == kExitNoAnswer;
-    if (may_change && Clock::now() + kPause < end) {
-      std::this_thread::sleep_for(kPause);
-      continue;
-    }
-    if (serving.ok()) return CheckError("the server is NOT_SERVING");
-    if (wait.count() == 0 || !may_change) return serving.status();
-    return absl::UnavailableError(absl::StrCat(
-        "no answer in ", wait.count(), " s: ", serving.status().message()));
+    options.deadline = std::min(options.deadline, end);
+    const absl::Status status = AskForHealth(connection, options);
+    if (status.ok()) return status;
+    // A question that is cut short says less than those before it.
+    if (!absl::IsDeadlineExceeded(status)) said = status;
+    if (Clock::now() + kPause >= end) break;
+    std::this_thread::sleep_for(kPause);
   }
+  if (ExitCodeOf(said) != kExitNoAnswer) return said;
+  return absl::UnavailableError(
+      absl::StrCat("no answer in ", wait.count(), " s: ", said.message()));
 }
 
 absl::Status Health(const HealthFlags& flags, const Connection& connection) {
-  absl::Status status = AskForHealth(
-      std::chrono::duration<double>(flags.wait_seconds), connection);
+  const std::chrono::duration<double> wait(flags.wait_seconds);
+  absl::Status status = wait.count() > 0
+                            ? WaitForHealth(wait, connection)
+                            : AskForHealth(connection, connection.Options());
   if (!status.ok()) return status;
   return WriteFile(
       "-", flags.json ? PrettyJson({{"status", "SERVING"}}) : "SERVING\n");

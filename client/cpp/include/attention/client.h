@@ -46,7 +46,8 @@ struct ClientOptions {
   std::string tls_server_name;
 
   // The longest pause between two attempts to reach a server that is not there,
-  // at least 1 ms; zero: gRPC's own, which grows to two minutes.
+  // which gRPC varies by a fifth; less than 100 ms count as that. Zero: gRPC's
+  // own, which grows to two minutes.
   std::chrono::milliseconds longest_reconnect_pause{0};
 };
 

@@ -1,0 +1,169 @@
+// The threads that compute, and the shape of the work they take.
+#ifndef SERVER_CORE_POOL_COMPUTE_POOL_H_
+#define SERVER_CORE_POOL_COMPUTE_POOL_H_
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace attention::core {
+
+// Scratch memory of one worker, kept from task to task.
+class Workspace {
+ public:
+  Workspace() = default;
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // Room for `count` elements of T, aligned to 64 bytes, contents undefined.
+  // Valid until Reset. Several may be held at once. Throws std::bad_alloc.
+  template <typename T>
+  T* Allocate(int64_t count) {
+    return static_cast<T*>(
+        AllocateBytes(static_cast<size_t>(count) * sizeof(T)));
+  }
+
+  // Gives everything back, to be used again. The pool does this before each
+  // task.
+  void Reset();
+
+ private:
+  void* AllocateBytes(size_t bytes);
+
+  struct Free {
+    void operator()(void* p) const;
+  };
+  struct Block {
+    std::unique_ptr<void, Free> memory;
+    size_t size = 0;
+    size_t used = 0;
+  };
+  std::vector<Block> blocks_;
+};
+
+// One step of a computation: tasks 0 .. tasks-1, which do not depend on each
+// other and may run in any order, on any worker, at once. A task must not
+// block.
+struct Step {
+  int64_t tasks = 0;
+  std::function<absl::Status(int64_t task, Workspace& workspace)> run;
+};
+
+// Steps that do not depend on each other, as one.
+Step Together(std::vector<Step> steps);
+
+// How long a computation may take.
+enum class Length {
+  kAny,
+  // One task, which takes some tens of microseconds at most, `done` included.
+  kBrief,
+};
+
+// Steps in order: a step starts when every task of the one before is done.
+using Computation = std::vector<Step>;
+
+// Whether a computation is still wanted. Thread-safe.
+class Cancellation {
+ public:
+  using Clock = std::chrono::system_clock;
+
+  explicit Cancellation(Clock::time_point deadline = Clock::time_point::max())
+      : deadline_(deadline) {}
+
+  void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+
+  // OK, CANCELLED or DEADLINE_EXCEEDED.
+  absl::Status Check() const;
+
+ private:
+  const Clock::time_point deadline_;
+  std::atomic<bool> cancelled_{false};
+};
+
+// Runs the steps on the calling thread. Returns the error of the first task, in
+// order, that has one; later tasks are not run.
+absl::Status RunInline(const Computation& computation,
+                       const Cancellation* cancellation = nullptr);
+
+// The same with scratch memory that the caller keeps from call to call, such as
+// that of a task this is a part of; it is reset before each task.
+absl::Status RunInline(const Computation& computation,
+                       const Cancellation* cancellation, Workspace& workspace);
+
+// A fixed number of threads that run computations. Each worker takes a task of
+// one computation, then a task of the next, round-robin, so a large computation
+// cannot starve a small one. Between two tasks of a computation its
+// cancellation is checked. Results do not depend on the number of threads;
+// neither does the error: it is that of the first task, in order, that has one.
+//
+// A task that throws std::bad_alloc ends its computation with
+// RESOURCE_EXHAUSTED; any other exception with INTERNAL.
+class ComputePool {
+ public:
+  // REQUIRES: threads >= 1.
+  explicit ComputePool(int threads);
+
+  // Waits until everything submitted is done.
+  ~ComputePool();
+
+  ComputePool(const ComputePool&) = delete;
+  ComputePool& operator=(const ComputePool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()); }
+
+  // Starts `computation`; calls `done` once, on a worker, when no task of it
+  // runs any more. `cancellation` may be null. `done` must not block. While a
+  // worker is busy with a brief one, no other is woken for the next few brief
+  // ones. Thread-safe.
+  void Submit(Computation computation,
+              std::shared_ptr<const Cancellation> cancellation,
+              std::function<void(absl::Status)> done,
+              Length length = Length::kAny);
+
+  // Submits and waits. Never from a task.
+  absl::Status Run(Computation computation,
+                   std::shared_ptr<const Cancellation> cancellation = nullptr);
+
+ private:
+  struct Job;
+  void Work();
+  void WaitForWork(bool answered, std::unique_lock<std::mutex>& lock);
+  void LookForWork() const;
+  // Runs a task of a job that is not in ready_, if it has one. Returns whether
+  // the job is over; it is in ready_ again if not, or others run it. `lock` may
+  // be released on the way and stay so.
+  bool Advance(Job& job, std::unique_lock<std::mutex>& lock,
+               Workspace& workspace);
+  void Enqueue(Job& job);  // with mutex_ held; the caller wakes workers
+  void Fail(Job& job, int64_t task, absl::Status error);
+  void Join();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::list<std::shared_ptr<Job>>
+      ready_;                          // has tasks to hand out; front is next
+  std::atomic<bool> is_ready_{false};  // whether ready_ has any; a hint
+  const size_t most_looking_;
+  size_t looking_ = 0;  // workers that will see ready_ before they sleep
+  size_t brief_ = 0;    // workers that run a brief job
+  bool stopping_ = false;
+  std::vector<std::thread> workers_;
+};
+
+// Threads this process may use: its CPU affinity, less where a cgroup quota
+// allows less; at least 1.
+int AvailableCpus();
+
+}  // namespace attention::core
+
+#endif  // SERVER_CORE_POOL_COMPUTE_POOL_H_

@@ -1,0 +1,304 @@
+#include "server/rpc/compute/stream.h"
+
+#include <google/rpc/status.pb.h>
+
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "attention/v1/attention.pb.h"
+#include "server/core/pool/brief_lock.h"
+#include "server/core/saturating.h"
+#include "server/rpc/compute/handler.h"
+#include "server/rpc/compute/reply.h"
+#include "server/rpc/door/serve.h"
+#include "server/rpc/door/status.h"
+#include "server/rpc/tensors/received_request.h"
+
+namespace attention::rpc {
+namespace {
+
+// One message of the stream, until its answer has been written.
+struct Message {
+  explicit Message(Admission& admission) : ticket(admission) {}
+
+  uint64_t id = 0;
+  int64_t bytes = 0;  // as received
+  // Given back by the stream, not by the last who refers to this: the thread
+  // that computed may still do so when the stream is long over.
+  Admission::Ticket ticket;
+  grpc::ByteBuffer answer;
+};
+
+grpc::ByteBuffer ErrorAnswer(uint64_t id, const grpc::Status& status) {
+  v1::StreamAttentionResponse answer;
+  answer.set_id(id);
+  google::rpc::Status& error = *answer.mutable_error();
+  if (!error.ParseFromString(status.error_details())) error.Clear();
+  error.set_code(status.error_code());
+  error.set_message(status.error_message());
+  const grpc::Slice slice(answer.SerializeAsString());
+  return {&slice, 1};
+}
+
+class AttentionStream final
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+      public std::enable_shared_from_this<AttentionStream> {
+ public:
+  explicit AttentionStream(const Backend& backend) : backend_(backend) {}
+
+  // Lives until OnDone, and as long as anything refers to it.
+  void KeepAlive() { self_ = shared_from_this(); }
+  void Hold(Held held) { held_ = std::move(held); }
+
+  // Starts to read, for `call`, which is the stream as a whole.
+  void Start(std::shared_ptr<Call> call) {
+    call_ = std::move(call);
+    drain_watch_ = backend_.admission.OnDrain([weak = weak_from_this()] {
+      const auto stream = weak.lock();
+      if (stream != nullptr) stream->Drain();
+    });
+    Advance(core::BriefLock(mutex_));
+  }
+
+  void OnReadDone(bool ok) override {
+    const auto bytes = static_cast<int64_t>(received_.Length());
+    auto lock = core::BriefLock(mutex_);
+    if (ok && end_ == End::kOpen) {
+      ++under_way_;
+      under_way_bytes_ += bytes;
+      lock.unlock();
+      // Nobody reads into received_ before reading_ is false.
+      TakeMessage(bytes);
+      lock = core::BriefLock(mutex_);
+    } else if (end_ == End::kOpen) {
+      end_ = End::kHalfClosed;
+    }
+    reading_ = false;
+    Advance(std::move(lock));
+  }
+
+  void OnWriteDone(bool ok) override {
+    auto lock = core::BriefLock(mutex_);
+    Over(*writing_);
+    writing_ = nullptr;
+    if (!ok) Break();
+    Advance(std::move(lock));
+  }
+
+  void OnCancel() override {
+    // Null after a refusal that had no memory for even that.
+    if (held_.cancellation != nullptr) held_.cancellation->Cancel();
+    auto lock = core::BriefLock(mutex_);
+    Break();
+    Advance(std::move(lock));
+  }
+
+  void OnDone() override {
+    if (held_.ticket != nullptr) held_.ticket->Release();
+    const auto last = std::move(self_);
+  }
+
+ private:
+  // Why no further message is read.
+  enum class End {
+    kOpen,
+    kHalfClosed,   // the client has sent all it wants
+    kDraining,     // the server is
+    kOutOfMemory,  // for even a message's bookkeeping
+    kBroken,       // nobody reads any more
+  };
+
+  void Drain() {
+    auto lock = core::BriefLock(mutex_);
+    if (end_ == End::kOpen) end_ = End::kDraining;
+    Advance(std::move(lock));
+  }
+
+  // REQUIRES: mutex_.
+  void Break() { end_ = End::kBroken; }
+
+  // `message` is not under way any more. REQUIRES: mutex_.
+  void Over(Message& message) {
+    message.ticket.Release();
+    --under_way_;
+    under_way_bytes_ -= message.bytes;
+  }
+
+  // received_, which has `bytes` and counts as under way already.
+  void TakeMessage(int64_t bytes) {
+    try {
+      const auto message = std::make_shared<Message>(backend_.admission);
+      message->bytes = bytes;
+      const auto request =
+          std::make_shared<ReceivedRequest>(ReceivedRequest::Form::kStreamed);
+      request->Receive(received_);
+      message->id = request->stream_id();
+      const auto call = std::make_shared<Call>(
+          Call::Facts{"StreamAttention",
+                      [this, id = message->id] {
+                        return absl::StrCat(call_->id(), "/", id);
+                      },
+                      [this] { return call_->peer(); }, bytes},
+          held_.cancellation, /*reply=*/nullptr,
+          [stream = shared_from_this(), message](const grpc::Status& status) {
+            stream->Answer(message, status);
+          });
+      call->Guard([&] { Compute(call, message, request, bytes); });
+    } catch (const std::bad_alloc&) {
+      // Thrown before there was a call that could answer.
+      const std::lock_guard<std::mutex> lock(mutex_);
+      --under_way_;
+      under_way_bytes_ -= bytes;
+      if (end_ == End::kOpen) end_ = End::kOutOfMemory;
+    }
+  }
+
+  void Compute(const std::shared_ptr<Call>& call,
+               const std::shared_ptr<Message>& message,
+               const std::shared_ptr<ReceivedRequest>& request, int64_t bytes) {
+    const absl::Status status =
+        backend_.admission.Enter(bytes, message->ticket);
+    if (!status.ok()) return call->Finish(status);
+    call->set_ticket({message, &message->ticket});
+    ComputeAttention(
+        call, request, backend_, [call, message](ComputeReply&& reply) {
+          message->answer = SerializeStreamed(message->id, std::move(reply));
+          call->add_reply_bytes(static_cast<int64_t>(message->answer.Length()));
+          call->Finish(absl::OkStatus());
+        });
+  }
+
+  // `message` is done; from any thread.
+  void Answer(const std::shared_ptr<Message>& message,
+              const grpc::Status& status) {
+    if (!status.ok()) message->answer = ErrorAnswer(message->id, status);
+    auto lock = core::BriefLock(mutex_);
+    answers_.push_back(message);
+    Advance(std::move(lock));
+  }
+
+  // Starts whatever can be started: a read, a write, the end. `lock` is
+  // mutex_'s, which is free while gRPC starts something: it may send at once,
+  // and others have answers to leave here meanwhile.
+  void Advance(std::unique_lock<std::mutex> lock) {
+    if (end_ == End::kBroken) {
+      for (const auto& message : answers_) Over(*message);
+      answers_.clear();
+    }
+    ++starting_;
+    while (StartOne(lock)) {
+    }
+    --starting_;
+    if (!IsOver()) return;
+    finished_ = true;
+    const absl::Status ended = Ended();
+    lock.unlock();
+    call_->Finish(ended);
+  }
+
+  // Whether there was a write or a read to start.
+  bool StartOne(std::unique_lock<std::mutex>& lock) {
+    if (writing_ == nullptr && !answers_.empty()) {
+      const auto message = writing_ = std::move(answers_.front());
+      answers_.pop_front();
+      grpc::WriteOptions options;
+      // The next answer follows at once: both can go out together.
+      if (!answers_.empty()) options.set_buffer_hint();
+      lock.unlock();
+      StartWrite(&message->answer, options);
+    } else if (end_ == End::kOpen && !reading_ && HasRoom()) {
+      reading_ = true;
+      lock.unlock();
+      StartRead(&received_);
+    } else {
+      return false;
+    }
+    lock = core::BriefLock(mutex_);
+    return true;
+  }
+
+  // Whether the time has come to end the stream. REQUIRES: mutex_.
+  bool IsOver() const {
+    if (end_ == End::kOpen || under_way_ > 0 || finished_) return false;
+    if (call_ == nullptr) return false;  // refused before it started
+    // The end must not overtake what somebody is about to start.
+    if (starting_ > 0) return false;
+    // While draining a read may be left that the client never ends.
+    return !reading_ || end_ == End::kDraining;
+  }
+
+  // REQUIRES: mutex_.
+  bool HasRoom() const {
+    if (under_way_ == 0) return true;
+    if (under_way_ >= backend_.limits.max_stream_in_flight) return false;
+    // What the messages under way will take beside themselves is not known
+    // before they are looked at: a reply of their own size, so far.
+    return core::SaturatingAdd(backend_.admission.bytes(), under_way_bytes_) <
+           backend_.limits.max_bytes_in_flight / 2;
+  }
+
+  // REQUIRES: mutex_.
+  absl::Status Ended() const {
+    switch (end_) {
+      case End::kDraining:
+        return WithReason(absl::UnavailableError("the server is draining"),
+                          "DRAINING");
+      case End::kOutOfMemory:
+        return OutOfMemory();
+      case End::kBroken: {
+        // The deadline tells why, if it was that.
+        const absl::Status why = held_.cancellation->Check();
+        return why.ok() ? absl::CancelledError("cancelled by the caller") : why;
+      }
+      default:
+        return absl::OkStatus();
+    }
+  }
+
+  const Backend& backend_;
+  std::shared_ptr<AttentionStream> self_;
+  Held held_;
+  std::shared_ptr<Call> call_;
+  Admission::DrainWatch drain_watch_;
+  grpc::ByteBuffer received_;
+
+  std::mutex mutex_;  // guards what follows
+  End end_ = End::kOpen;
+  bool reading_ = false;
+  bool finished_ = false;
+  int starting_ = 0;             // threads that are in Advance
+  int64_t under_way_ = 0;        // messages read and not yet written or dropped
+  int64_t under_way_bytes_ = 0;  // of those messages
+  std::deque<std::shared_ptr<Message>> answers_;
+  std::shared_ptr<Message> writing_;
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
+ServeAttentionStream(grpc::CallbackServerContext& context,
+                     const Backend& backend) {
+  // gRPC calls no reaction before this function has returned.
+  const auto stream = std::make_shared<AttentionStream>(backend);
+  stream->KeepAlive();
+  try {
+    stream->Hold(Admit(
+        context, backend.admission, "StreamAttention", /*request_bytes=*/0,
+        /*reply=*/nullptr,
+        [raw = stream.get()](grpc::Status status) {
+          raw->Finish(std::move(status));
+        },
+        [&](const std::shared_ptr<Call>& call) { stream->Start(call); }));
+  } catch (const std::bad_alloc&) {
+    // Thrown before there was a call, so nobody else answers.
+    stream->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});
+  }
+  return stream.get();
+}
+
+}  // namespace attention::rpc

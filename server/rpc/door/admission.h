@@ -1,0 +1,113 @@
+// How much the server takes on at one time.
+#ifndef SERVER_RPC_DOOR_ADMISSION_H_
+#define SERVER_RPC_DOOR_ADMISSION_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/rpc/door/limits.h"
+
+namespace attention::rpc {
+
+// Counts requests and the bytes held for them, and refuses what would be too
+// much; nothing ever waits here. Thread-safe.
+//
+// Errors are RESOURCE_EXHAUSTED naming the figure and the flag: with RetryInfo
+// if the request could fit later, without if it never can. While draining,
+// UNAVAILABLE.
+class Admission {
+ public:
+  // The share of one request. Gives everything back when it ends. Thread-safe;
+  // must not outlive its Admission.
+  class Ticket {
+   public:
+    // Holds nothing; see Enter.
+    explicit Ticket(Admission& admission) : admission_(admission) {}
+    ~Ticket() { Release(); }
+    Ticket(const Ticket&) = delete;
+    Ticket& operator=(const Ticket&) = delete;
+
+    // Takes `bytes` more.
+    absl::Status Take(int64_t bytes);
+
+    // The request is answered: it counts no more, though its bytes are still
+    // held, by the network. So a client that sends one request after the other
+    // never meets its own last one.
+    void Answered();
+
+    // Gives everything back now.
+    void Release();
+
+   private:
+    friend class Admission;
+
+    Admission& admission_;
+    // Guarded by admission_.mutex_.
+    int64_t bytes_ = 0;
+    bool entered_ = false;
+    bool answered_ = false;
+  };
+
+  // Obeys max_message_bytes, max_requests_in_flight and max_bytes_in_flight.
+  explicit Admission(const Limits& limits) : limits_(limits) {}
+
+  // A place for one request whose message has `bytes`: makes it `ticket`'s.
+  // REQUIRES: `ticket` is of this admission and has not entered.
+  absl::Status Enter(int64_t bytes, Ticket& ticket);
+
+  // The same with a ticket of its own.
+  absl::StatusOr<std::shared_ptr<Ticket>> Enter(int64_t bytes);
+
+  // From now on Enter answers UNAVAILABLE. Calls what watches it.
+  void Drain();
+
+  // Ends the watch. A call that has begun may go on.
+  class DrainWatch {
+   public:
+    DrainWatch() = default;
+    ~DrainWatch();
+    DrainWatch(DrainWatch&& other) noexcept { *this = std::move(other); }
+    DrainWatch& operator=(DrainWatch&& other) noexcept;
+
+   private:
+    friend class Admission;
+    Admission* admission_ = nullptr;
+    std::list<std::function<void()>>::iterator listener_;
+  };
+
+  // Calls `listener` once draining starts, and at once if it has. The watch
+  // must not outlive this.
+  DrainWatch OnDrain(const std::function<void()>& listener);
+
+  // Requests that are not answered yet.
+  int32_t requests() const;
+  // Bytes held for all requests.
+  int64_t bytes() const { return bytes_; }
+
+  // Whether no ticket is left.
+  bool idle() const;
+
+ private:
+  absl::Status TakeLocked(Ticket& ticket, int64_t bytes);
+
+  const Limits limits_;
+
+  mutable std::mutex mutex_;
+  bool draining_ = false;
+  std::list<std::function<void()>> drain_listeners_;
+  int32_t requests_ = 0;
+  int32_t tickets_ = 0;
+  // Written under mutex_, read without: a stream asks for each message.
+  std::atomic<int64_t> bytes_{0};
+};
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_DOOR_ADMISSION_H_

@@ -1,0 +1,118 @@
+#include "server/rpc/door/call.h"
+
+#include <spdlog/spdlog.h>
+
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "proto/field_error.h"
+#include "server/rpc/door/status.h"
+
+namespace attention::rpc {
+namespace {
+
+int64_t Microseconds(Call::Clock::duration time) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(time).count();
+}
+
+bool IsOurMistake(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kInternal ||
+         status.code() == absl::StatusCode::kUnknown;
+}
+
+}  // namespace
+
+absl::Status OutOfMemory() {
+  return MayFitLater(WithReason(
+      absl::ResourceExhaustedError("the server is out of memory"), "BUSY"));
+}
+
+absl::Status FromPool(const absl::Status& status) {
+  // A limit says which one it is; a failed allocation does not.
+  const bool bare = status.code() == absl::StatusCode::kResourceExhausted &&
+                    !HasReason(status) && ErrorField(status).empty();
+  return bare ? OutOfMemory() : status;
+}
+
+Call::Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,
+           const google::protobuf::Message* reply,
+           std::function<void(grpc::Status)> answer)
+    : facts_(std::move(facts)),
+      cancellation_(std::move(cancellation)),
+      reply_(reply),
+      answer_(std::move(answer)) {}
+
+Call::~Call() {
+  if (!finished_) Finish(absl::InternalError("the call was dropped"));
+}
+
+void Call::set_timing(Clock::duration queue, Clock::duration compute) {
+  queue_ = queue;
+  compute_ = compute;
+}
+
+void Call::Finish(const absl::Status& status) {
+  if (finished_.exchange(true)) return;
+  grpc::Status answer(static_cast<grpc::StatusCode>(status.code()), "");
+  try {
+    if (status.ok() && reply_ != nullptr) {
+      reply_bytes_ += static_cast<int64_t>(reply_->ByteSizeLong());
+    }
+    Log(status);
+    if (!status.ok() && facts_.tell_id) facts_.tell_id(facts_.id());
+    answer = ToGrpcStatus(IsOurMistake(status) ? Concealed() : status);
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
+    // Out of memory even for the text: the code alone still ends the call.
+  }
+  if (ticket_ != nullptr) ticket_->Answered();
+  // From here on only the reactor holds it, until gRPC is done.
+  ticket_.reset();
+  answer_(std::move(answer));
+}
+
+absl::Status Call::Concealed() const {
+  const std::string id = facts_.id();
+  return WithReason(
+      absl::InternalError(absl::StrCat(
+          "internal error; the server's log has it under request ", id)),
+      "INTERNAL", {{"request_id", id}});
+}
+
+void Call::Guard(absl::FunctionRef<void()> body) {
+  try {
+    body();
+  } catch (const std::bad_alloc&) {
+    Finish(OutOfMemory());
+  } catch (const std::exception& exception) {
+    Finish(absl::InternalError(
+        absl::StrCat("a handler threw ", exception.what())));
+  } catch (...) {
+    Finish(absl::InternalError("a handler threw an unknown exception"));
+  }
+}
+
+void Call::Log(const absl::Status& status) const {
+  // A line costs more than a tiny computation, so those of successes, which
+  // are many, have to be asked for.
+  const auto level = IsOurMistake(status) ? spdlog::level::err
+                     : status.ok()        ? spdlog::level::debug
+                                          : spdlog::level::info;
+  if (!spdlog::should_log(level)) return;
+  spdlog::log(
+      level,
+      "{} id={} code={} request_bytes={} reply_bytes={} queue_us={} "
+      "compute_us={} total_us={} peer={}{}",
+      facts_.method, facts_.id(), absl::StatusCodeToString(status.code()),
+      facts_.request_bytes + request_bytes_, reply_bytes_, Microseconds(queue_),
+      Microseconds(compute_), Microseconds(Clock::now() - received_),
+      facts_.peer(),
+      // Escaped, so that no text a client chose can forge a line.
+      status.ok()
+          ? ""
+          : absl::StrCat(" error=\"", absl::CEscape(status.message()), "\""));
+}
+
+}  // namespace attention::rpc

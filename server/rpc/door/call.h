@@ -1,0 +1,106 @@
+// One request on its way through the server.
+#ifndef SERVER_RPC_DOOR_CALL_H_
+#define SERVER_RPC_DOOR_CALL_H_
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/status.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "server/core/pool/compute_pool.h"
+#include "server/rpc/door/admission.h"
+
+namespace attention::rpc {
+
+// From the door (server/rpc/door/serve.h) to the answer. Every handler gets a
+// shared_ptr<Call> and answers by Finish, at once or later from any thread.
+// Whoever drops the last reference without an answer has made a mistake; the
+// call is then answered INTERNAL, so that none can hang. Thread-safe but for
+// the setters, which are called before Finish.
+class Call {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // Text is made only where it is told; asked for until Finish.
+  struct Facts {
+    const char* method = "";
+    std::function<std::string()> id;
+    std::function<std::string()> peer;  // who called
+    int64_t request_bytes = 0;
+    // Tells the client the id, before a refusal; may be empty.
+    std::function<void(const std::string& id)> tell_id = nullptr;
+  };
+
+  // `answer` hands the status to gRPC; after it the reply, if there is one,
+  // may be gone.
+  Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,
+       const google::protobuf::Message* reply,
+       std::function<void(grpc::Status)> answer);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Until Finish.
+  std::string id() const { return facts_.id(); }
+  std::string peer() const { return facts_.peer(); }
+  Clock::time_point received() const { return received_; }
+  const std::shared_ptr<core::Cancellation>& cancellation() const {
+    return cancellation_;
+  }
+
+  void set_ticket(std::shared_ptr<Admission::Ticket> ticket) {
+    ticket_ = std::move(ticket);
+  }
+  // Takes bytes beyond the message out of the budget of the server.
+  absl::Status TakeBytes(int64_t bytes) { return ticket_->Take(bytes); }
+
+  // What the log line tells beyond the totals.
+  void set_timing(Clock::duration queue, Clock::duration compute);
+  void add_request_bytes(int64_t bytes) { request_bytes_ += bytes; }
+  void add_reply_bytes(int64_t bytes) { reply_bytes_ += bytes; }
+
+  // Answers; only the first answer counts. Writes the log line: at level debug
+  // for OK, error for INTERNAL and UNKNOWN, info for any other refusal. An
+  // INTERNAL or UNKNOWN status is logged whole, the client gets the request id
+  // instead.
+  void Finish(const absl::Status& status);
+
+  // Runs `body`; an exception of it is the answer: std::bad_alloc
+  // RESOURCE_EXHAUSTED, anything else INTERNAL.
+  void Guard(absl::FunctionRef<void()> body);
+
+ private:
+  void Log(const absl::Status& status) const;
+  // What the client is told of a mistake of ours.
+  absl::Status Concealed() const;
+
+  const Facts facts_;
+  const Clock::time_point received_ = Clock::now();
+  const std::shared_ptr<core::Cancellation> cancellation_;
+  const google::protobuf::Message* const reply_;
+  const std::function<void(grpc::Status)> answer_;
+  std::shared_ptr<Admission::Ticket> ticket_;
+  Clock::duration queue_{};
+  Clock::duration compute_{};
+  int64_t request_bytes_ = 0;  // beyond those of the first message
+  int64_t reply_bytes_ = 0;
+  std::atomic<bool> finished_{false};
+};
+
+// RESOURCE_EXHAUSTED, because an allocation failed; may fit later.
+absl::Status OutOfMemory();
+
+// A status from a pool, with what a caller should know of it: memory that a
+// task could not have is OutOfMemory.
+absl::Status FromPool(const absl::Status& status);
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_DOOR_CALL_H_

@@ -1,0 +1,171 @@
+#include "server/rpc/tensors/buffer_pool.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace attention::rpc {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+
+// From here on a buffer is a mapping. Below, the allocator keeps memory for
+// itself anyway.
+constexpr int64_t kSmallestMapping = int64_t{128} << 10;
+
+// Sizes of mappings: four steps from one power of two to the next, so that at
+// most a quarter is wasted and requests of about one size share their memory.
+int64_t MappingSize(int64_t bytes) {
+  int64_t power = kSmallestMapping;
+  while (power <= bytes / 2) power *= 2;
+  const int64_t step = power / 4;
+  return (bytes + step - 1) / step * step;
+}
+
+}  // namespace
+
+// The mappings nobody uses now.
+struct Buffer::Idle {
+  struct Mapping {
+    char* data;
+    int64_t size;
+    Clock::time_point since;
+  };
+
+  const int64_t max_bytes;
+  const std::chrono::milliseconds keep;
+
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<Mapping> mappings;  // the longest idle first
+  int64_t bytes = 0;
+  bool closed = false;  // the pool has ended
+  std::thread cleaner;
+
+  Idle(int64_t its_max_bytes, std::chrono::milliseconds its_keep)
+      : max_bytes(its_max_bytes), keep(its_keep) {}
+
+  // A mapping of exactly `size` bytes, null if there is none.
+  char* Find(int64_t size) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    // The one used last is the most likely to be in the caches.
+    const auto found =
+        std::find_if(mappings.rbegin(), mappings.rend(),
+                     [&](const Mapping& m) { return m.size == size; });
+    if (found == mappings.rend()) return nullptr;
+    char* const data = found->data;
+    bytes -= size;
+    mappings.erase(std::next(found).base());
+    return data;
+  }
+
+  void Keep(char* data, int64_t size) noexcept {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (!closed && bytes + size <= max_bytes && TryAdd(data, size)) return;
+    }
+    munmap(data, static_cast<size_t>(size));
+  }
+
+  bool TryAdd(char* data, int64_t size) noexcept {
+    try {
+      mappings.push_back({data, size, Clock::now()});
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    bytes += size;
+    if (mappings.size() == 1) changed.notify_one();
+    return true;
+  }
+
+  // Gives back what has been idle since before `until`.
+  void Release(Clock::time_point until) {
+    while (!mappings.empty() && mappings.front().since <= until) {
+      munmap(mappings.front().data, static_cast<size_t>(mappings.front().size));
+      bytes -= mappings.front().size;
+      mappings.erase(mappings.begin());
+    }
+  }
+
+  // The cleaner's thread.
+  void Clean() {
+    std::unique_lock<std::mutex> lock(mutex);
+    while (true) {
+      changed.wait(lock, [this] { return closed || !mappings.empty(); });
+      if (closed) break;
+      changed.wait_for(lock, keep, [this] { return closed; });
+      Release(Clock::now() - keep);
+    }
+    Release(Clock::time_point::max());
+  }
+};
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(mapped_, other.mapped_);
+  std::swap(home_, other.home_);
+  return *this;
+}
+
+Buffer::~Buffer() {
+  if (mapped_ > 0) {
+    home_->Keep(data_, mapped_);
+  } else {
+    std::free(data_);
+  }
+}
+
+BufferPool::BufferPool(int64_t max_idle_bytes, std::chrono::milliseconds keep)
+    : idle_(std::make_shared<Buffer::Idle>(max_idle_bytes, keep)) {
+  idle_->cleaner = std::thread([idle = idle_.get()] { idle->Clean(); });
+}
+
+BufferPool::~BufferPool() {
+  {
+    const std::lock_guard<std::mutex> lock(idle_->mutex);
+    idle_->closed = true;
+  }
+  idle_->changed.notify_one();
+  idle_->cleaner.join();
+}
+
+Buffer BufferPool::Take(int64_t bytes) {
+  Buffer buffer;
+  buffer.size_ = bytes;
+  if (bytes < kSmallestMapping) {
+    const size_t rounded =
+        (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
+    buffer.data_ = static_cast<char*>(
+        std::aligned_alloc(kAlignment, std::max(rounded, kAlignment)));
+    if (buffer.data_ == nullptr) throw std::bad_alloc();
+    return buffer;
+  }
+  const int64_t mapped = MappingSize(bytes);
+  buffer.data_ = idle_->Find(mapped);
+  if (buffer.data_ == nullptr) {
+    void* const memory =
+        mmap(nullptr, static_cast<size_t>(mapped), PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    buffer.data_ = static_cast<char*>(memory);
+  }
+  buffer.mapped_ = mapped;
+  buffer.home_ = idle_;
+  return buffer;
+}
+
+int64_t BufferPool::idle_bytes() const {
+  const std::lock_guard<std::mutex> lock(idle_->mutex);
+  return idle_->bytes;
+}
+
+}  // namespace attention::rpc

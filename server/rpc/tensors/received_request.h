@@ -1,0 +1,81 @@
+// A ComputeAttentionRequest between the network and its computation.
+#ifndef SERVER_RPC_TENSORS_RECEIVED_REQUEST_H_
+#define SERVER_RPC_TENSORS_RECEIVED_REQUEST_H_
+
+#include <google/protobuf/arena.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "attention/v1/attention.pb.h"
+#include "proto/split_request.h"
+#include "server/rpc/tensors/buffer_pool.h"
+#include "server/rpc/tensors/input.h"
+
+namespace attention::rpc {
+
+// Holds what was received, and then the memory its tensors' data are gathered
+// in. One thread at a time.
+class ReceivedRequest {
+ public:
+  // What the bytes are.
+  enum class Form {
+    kUnary,     // a ComputeAttentionRequest
+    kStreamed,  // a StreamAttentionRequest
+  };
+
+  explicit ReceivedRequest(Form form);
+  ReceivedRequest(const ReceivedRequest&) = delete;
+  ReceivedRequest& operator=(const ReceivedRequest&) = delete;
+
+  // Takes the bytes out of `bytes`. Throws std::bad_alloc.
+  void Receive(grpc::ByteBuffer& bytes);
+
+  // Bytes received. REQUIRES: Receive.
+  size_t size() const;
+
+  // Reads everything but the tensors' data. INVALID_ARGUMENT if the bytes are
+  // not of the form. Takes long where tensors are written as `values`.
+  // REQUIRES: Receive.
+  absl::Status Parse();
+  // The id of a kStreamed, of a broken one as far as it can be read.
+  // REQUIRES: Receive.
+  uint64_t stream_id() const;
+
+  const v1::ComputeAttentionRequest& message() const {
+    return message_->request();
+  }
+
+  // For what has to live as long as this.
+  google::protobuf::Arena& arena() { return arena_; }
+
+  // Takes memory for the data of the tensors. Throws std::bad_alloc.
+  void Allocate(BufferPool& buffers);
+
+  // Where the data will lie, and how it gets there. REQUIRES: Allocate.
+  PerTensor<absl::string_view> data() const;
+  PerTensor<Gather> gather() const;
+
+  // Gives the received bytes back: all data has been gathered.
+  void Gathered();
+
+ private:
+  const Form form_;
+  // The messages of a tiny request and its reply need no memory beyond this.
+  alignas(8) char first_block_[2048];
+  google::protobuf::Arena arena_{first_block_, sizeof(first_block_)};
+  std::vector<grpc::Slice> slices_;
+  absl::InlinedVector<absl::string_view, 4> pieces_;  // of slices_
+  v1::StreamAttentionRequest* const message_;
+  PerTensor<ScatteredBytes> scattered_;
+  PerTensor<Buffer> buffers_;
+};
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_TENSORS_RECEIVED_REQUEST_H_

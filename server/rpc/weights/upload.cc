@@ -1,0 +1,358 @@
+#include "server/rpc/weights/upload.h"
+
+#include <grpcpp/alarm.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "proto/error_text.h"
+#include "proto/field_error.h"
+#include "server/core/saturating.h"
+#include "server/rpc/door/serve.h"
+#include "server/rpc/door/status.h"
+#include "server/rpc/weights/download.h"
+#include "server/rpc/weights/weight_set_proto.h"
+#include "server/weights/weight_set_builder.h"
+
+namespace attention::rpc {
+namespace {
+
+using absl::StrCat;
+using weights::WeightSetBuilder;
+
+// Lower-case hexadecimal of 32 bytes.
+absl::Status CheckSha256(const std::string& text) {
+  const bool hexadecimal =
+      std::all_of(text.begin(), text.end(), [](unsigned char c) {
+        return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
+      });
+  if (text.size() == 64 && hexadecimal) return absl::OkStatus();
+  return FieldError("sha256", StrCat("is ", Quoted(text),
+                                     "; expected 64 lower-case hexadecimal "
+                                     "digits"));
+}
+
+// What the header says of the version, without data.
+absl::StatusOr<weights::WeightSetVersion::Record> RecordOf(
+    const v1::UploadWeightsRequest::Header& header, const Limits& limits) {
+  if (!header.has_weights()) return FieldError("weights", "is required");
+  CodecLimits codec_limits;
+  codec_limits.max_axis = limits.max_axis;
+  absl::StatusOr<weights::WeightSetContents> contents =
+      ContentsFromHeader(header.weights(), codec_limits);
+  if (!contents.ok()) return contents.status();
+  weights::WeightSetVersion::Record record;
+  record.name = header.name();
+  record.idempotency_key = header.idempotency_key();
+  record.annotations.insert(header.annotations().begin(),
+                            header.annotations().end());
+  record.contents = *std::move(contents);
+  return record;
+}
+
+weights::AppendOptions OptionsOf(
+    const v1::UploadWeightsRequest::Header& header) {
+  weights::AppendOptions options;
+  if (header.has_expected_version()) {
+    options.expected_version = header.expected_version();
+  }
+  options.labels.assign(header.labels().begin(), header.labels().end());
+  return options;
+}
+
+// A message is read, then worked on, then the next is read: what belongs to the
+// messages needs no lock. Only the alarm and a cancellation come in between.
+class WeightsUpload final
+    : public grpc::ServerReadReactor<v1::UploadWeightsRequest>,
+      public std::enable_shared_from_this<WeightsUpload> {
+ public:
+  WeightsUpload(grpc::CallbackServerContext& context, const Backend& backend,
+                v1::UploadWeightsResponse& reply)
+      : context_(context), backend_(backend), reply_(reply) {}
+
+  // Lives until OnDone, and as long as a task refers to it.
+  void KeepAlive() { self_ = shared_from_this(); }
+  void Hold(Held held) { held_ = std::move(held); }
+
+  // Starts to read for `call`.
+  void Start(std::shared_ptr<Call> call) {
+    call_ = std::move(call);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      SetAlarm();
+    }
+    Read();
+  }
+
+  // The one way to gRPC's end of the call.
+  void Answer(grpc::Status status) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ended_ = true;
+      if (alarm_ != nullptr) alarm_->Cancel();
+    }
+    Finish(std::move(status));
+  }
+
+  void OnReadDone(bool ok) override {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      reading_ = false;
+      if (ended_) return;
+      if (ok) arrived_ += message_.chunk().data().size();
+    }
+    call_->Guard([&] { ok ? TakeMessage() : TakeEnd(); });
+  }
+
+  void OnCancel() override {
+    // Null after a refusal that had no memory for even that.
+    if (held_.cancellation != nullptr) held_.cancellation->Cancel();
+  }
+
+  void OnDone() override {
+    const auto last = std::move(self_);
+    if (builder_ == nullptr) return;
+    // On the writer's thread: to give back a GiB takes a reactor too long. If
+    // there is no memory for even that, it happens here.
+    call_->Guard([&] {
+      backend_.writer.Submit({{1,
+                               [last](int64_t, core::Workspace&) {
+                                 last->builder_.reset();
+                                 return absl::OkStatus();
+                               }}},
+                             /*cancellation=*/nullptr,
+                             [](const absl::Status&) {});
+    });
+  }
+
+ private:
+  // What has to come next.
+  enum class Next { kHeader, kChunk, kEnd };
+
+  void Read() {
+    // Under the lock, or the call could be answered and gone before the read
+    // has begun. gRPC calls no reaction of a read on the thread that starts it.
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (ended_) return;
+    reading_ = true;
+    StartRead(&message_);
+  }
+
+  // REQUIRES: mutex_.
+  void SetAlarm() {
+    const auto due =
+        std::chrono::system_clock::now() +
+        std::chrono::duration_cast<std::chrono::system_clock::duration>(
+            std::chrono::duration<double>(
+                backend_.limits.max_upload_idle_seconds));
+    alarm_ = std::make_unique<grpc::Alarm>();
+    alarm_->Set(due, [weak = weak_from_this()](bool due_now) {
+      const auto upload = weak.lock();
+      if (due_now && upload != nullptr) upload->LookForProgress();
+    });
+  }
+
+  // Ends an upload that the client does not go on with.
+  void LookForProgress() {
+    size_t arrived = 0;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (ended_) return;
+      arrived = std::exchange(arrived_, 0);
+      // Where nothing is being read, it is the server that takes its time.
+      ended_ = reading_ && arrived < static_cast<size_t>(kMaxChunkBytes);
+      if (!ended_) return SetAlarm();
+    }
+    call_->Finish(WithReason(
+        absl::AbortedError(StrCat("the upload brought ", arrived, " bytes in ",
+                                  backend_.limits.max_upload_idle_seconds,
+                                  " s; at least ", kMaxChunkBytes,
+                                  " have to come in the time that "
+                                  "--max-upload-idle sets")),
+        "STALLED", {{"flag", "--max-upload-idle"}}));
+  }
+
+  void TakeMessage() {
+    call_->add_request_bytes(static_cast<int64_t>(message_.ByteSizeLong()));
+    absl::Status status;
+    switch (message_.part_case()) {
+      case v1::UploadWeightsRequest::kHeader:
+        status = TakeHeader(message_.header());
+        break;
+      case v1::UploadWeightsRequest::kChunk:
+        status = CheckChunk(message_.chunk());
+        if (status.ok()) return TakeChunk();
+        break;
+      case v1::UploadWeightsRequest::kSha256:
+        status = TakeSha256();
+        break;
+      case v1::UploadWeightsRequest::PART_NOT_SET:
+        status = FieldError("part",
+                            "is not set; expected header, chunk or "
+                            "sha256");
+        break;
+    }
+    if (!status.ok()) return call_->Finish(status);
+    Read();
+  }
+
+  absl::Status TakeHeader(const v1::UploadWeightsRequest::Header& header) {
+    if (next_ != Next::kHeader) {
+      return FieldError("header", "came twice; expected one, first");
+    }
+    const Limits& limits = backend_.limits;
+    absl::StatusOr<weights::WeightSetVersion::Record> record =
+        RecordOf(header, limits);
+    if (!record.ok()) return record.status();
+    options_ = OptionsOf(header);
+    absl::Status status = backend_.catalog.CheckAppend(*record, options_);
+    if (!status.ok()) return status;
+    absl::StatusOr<std::unique_ptr<WeightSetBuilder>> builder =
+        WeightSetBuilder::Start(*std::move(record));
+    if (!builder.ok()) return builder.status();
+    const int64_t tensor_bytes = (*builder)->tensor_bytes();
+    if (tensor_bytes > limits.max_weight_set_bytes) {
+      return OverLimit("bytes of the weight set:", tensor_bytes,
+                       limits.max_weight_set_bytes, "max-weight-set-bytes");
+    }
+    // One chunk beside the set: that which was read last.
+    status = call_->TakeBytes(core::SaturatingAdd(
+        (*builder)->memory_bytes(), std::min(kMaxChunkBytes, tensor_bytes)));
+    if (!status.ok()) return status;
+    (*builder)->Reserve();
+    builder_ = *std::move(builder);
+    next_ = Next::kChunk;
+    return status;
+  }
+
+  absl::Status CheckChunk(const v1::TensorChunk& chunk) const {
+    if (next_ == Next::kHeader) {
+      return FieldError("header", "is required, before the first chunk");
+    }
+    if (next_ == Next::kEnd) {
+      return FieldError("chunk", "came after sha256, which has to be last");
+    }
+    const auto bytes = static_cast<int64_t>(chunk.data().size());
+    if (bytes <= kMaxChunkBytes) return absl::OkStatus();
+    return FieldError("chunk.data", StrCat("has ", bytes, " bytes; at most ",
+                                           kMaxChunkBytes, " are allowed"));
+  }
+
+  // On the pool: to copy, check and hash 1 MiB takes a reactor too long.
+  void TakeChunk() {
+    backend_.compute.Submit(
+        {{1,
+          [upload = shared_from_this()](int64_t, core::Workspace&) {
+            const v1::TensorChunk& chunk = upload->message_.chunk();
+            return upload->builder_->Take(chunk.tensor(), chunk.offset(),
+                                          chunk.data());
+          }}},
+        call_->cancellation(),
+        [upload = shared_from_this()](const absl::Status& status) {
+          upload->call_->Guard([&] {
+            if (!status.ok()) return upload->call_->Finish(FromPool(status));
+            upload->Read();
+          });
+        });
+  }
+
+  absl::Status TakeSha256() {
+    if (next_ != Next::kChunk) {
+      return FieldError("sha256", next_ == Next::kHeader
+                                      ? "came before the header"
+                                      : "came twice; expected one, last");
+    }
+    sha256_ = message_.sha256();
+    absl::Status status = CheckSha256(sha256_);
+    if (!status.ok()) return status;
+    next_ = Next::kEnd;
+    return builder_->CheckComplete();
+  }
+
+  // No message comes any more.
+  void TakeEnd() {
+    if (context_.IsCancelled()) held_.cancellation->Cancel();
+    const absl::Status cancelled = held_.cancellation->Check();
+    if (!cancelled.ok()) return call_->Finish(cancelled);
+    if (next_ == Next::kHeader) {
+      return call_->Finish(FieldError("header", "is required"));
+    }
+    if (next_ == Next::kChunk) {
+      return call_->Finish(FieldError(
+          "sha256", StrCat("is required; the upload ended after ",
+                           builder_->taken_bytes(), " of ",
+                           builder_->tensor_bytes(), " bytes of tensors")));
+    }
+    backend_.writer.Submit(
+        {{1, [upload = shared_from_this()](
+                 int64_t, core::Workspace&) { return upload->Append(); }}},
+        call_->cancellation(),
+        [upload = shared_from_this()](const absl::Status& status) {
+          upload->call_->Guard(
+              [&] { upload->call_->Finish(FromPool(status)); });
+        });
+  }
+
+  absl::Status Append() {
+    absl::StatusOr<std::unique_ptr<weights::WeightSetVersion>> made =
+        builder_->Finish(sha256_);
+    if (!made.ok()) return made.status();
+    absl::StatusOr<std::shared_ptr<const weights::WeightSetVersion>> version =
+        backend_.catalog.Append(*std::move(made), options_);
+    if (!version.ok()) return version.status();
+    *reply_.mutable_version() = VersionToProto(**version);
+    return absl::OkStatus();
+  }
+
+  grpc::CallbackServerContext& context_;
+  const Backend& backend_;
+  v1::UploadWeightsResponse& reply_;
+  std::shared_ptr<WeightsUpload> self_;
+  Held held_;
+  std::shared_ptr<Call> call_;
+
+  v1::UploadWeightsRequest message_;
+  Next next_ = Next::kHeader;
+  weights::AppendOptions options_;
+  std::unique_ptr<WeightSetBuilder> builder_;
+  std::string sha256_;
+
+  std::mutex mutex_;  // guards what follows
+  bool reading_ = false;
+  bool ended_ = false;  // answered, or about to be
+  size_t arrived_ = 0;  // bytes of chunks since the alarm was set
+  std::unique_ptr<grpc::Alarm> alarm_;
+};
+
+}  // namespace
+
+grpc::ServerReadReactor<v1::UploadWeightsRequest>* ServeUploadWeights(
+    grpc::CallbackServerContext& context, const Backend& backend,
+    v1::UploadWeightsResponse& reply) {
+  // gRPC calls no reaction before this function has returned.
+  const auto upload = std::make_shared<WeightsUpload>(context, backend, reply);
+  upload->KeepAlive();
+  try {
+    upload->Hold(Admit(
+        context, backend.admission, "UploadWeights", /*request_bytes=*/0,
+        &reply,
+        [raw = upload.get()](grpc::Status status) {
+          raw->Answer(std::move(status));
+        },
+        [&](const std::shared_ptr<Call>& call) { upload->Start(call); }));
+  } catch (const std::bad_alloc&) {
+    // Thrown before there was a call, so nobody else answers.
+    upload->Answer({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});
+  }
+  return upload.get();
+}
+
+}  // namespace attention::rpc

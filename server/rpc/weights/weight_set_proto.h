@@ -1,0 +1,56 @@
+// Weight sets, between the contract's messages and server/weights.
+#ifndef SERVER_RPC_WEIGHTS_WEIGHT_SET_PROTO_H_
+#define SERVER_RPC_WEIGHTS_WEIGHT_SET_PROTO_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "attention/v1/attention.pb.h"
+#include "proto/codec.h"
+#include "server/weights/catalog.h"
+#include "server/weights/initializer.h"
+#include "server/weights/weight_set.h"
+
+namespace attention::rpc {
+
+// Name and version or label; FieldErrors below "weight_set".
+absl::StatusOr<weights::Which> WhichOf(const v1::WeightSetSelector& selector);
+
+// Copies the tensors, those sent as values rounded to their dtype. FieldErrors
+// below "weights" for what can be seen without comparing shapes: layout, a
+// missing projection or weight, more than one dtype, what TensorView refuses.
+// The rest is left to weights::WeightSetVersion::Make.
+absl::StatusOr<weights::WeightSetContents> ContentsFromProto(
+    const v1::WeightSet& message, const CodecLimits& limits);
+
+// The same of a header, whose tensors have dtype and shape alone: contents
+// without data. Refuses a tensor that carries elements, and an axis beyond
+// limits.max_axis; shapes are left to weights::DimsOf.
+absl::StatusOr<weights::WeightSetContents> ContentsFromHeader(
+    const v1::WeightSet& message, const CodecLimits& limits);
+
+// FieldErrors below "initializer" for enums and contradictions; sizes are left
+// to weights::Initialize.
+absl::StatusOr<weights::Initializer> InitializerFromProto(
+    const v1::Initializer& message);
+
+// Everything of the contents but the tensors' data.
+v1::WeightSet HeaderToProto(const weights::WeightSetContents& contents);
+
+// A tensor and its path in a WeightSet, such as "query.weight".
+struct NamedTensor {
+  std::string path;
+  const weights::StoredTensor* tensor;
+};
+
+// All tensors, in the order of the contract. They point into `contents`.
+std::vector<NamedTensor> TensorsOf(const weights::WeightSetContents& contents);
+
+v1::WeightSetVersion VersionToProto(const weights::WeightSetVersion& version);
+
+v1::WeightSetSummary SummaryToProto(const weights::Listed& listed);
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_WEIGHTS_WEIGHT_SET_PROTO_H_

@@ -1,0 +1,209 @@
+#include "server/rpc/door/call.h"
+
+#include <gmock/gmock.h>
+#include <google/rpc/error_details.pb.h>
+#include <google/rpc/status.pb.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "proto/field_error.h"
+#include "server/rpc/door/admission.h"
+#include "server/rpc/door/status.h"
+#include "tests/support/service_fixture.h"
+
+namespace attention::rpc {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+// A call whose answers are kept.
+struct Answered {
+  std::vector<grpc::Status> answers;
+  std::shared_ptr<Call> call = std::make_shared<Call>(
+      Call::Facts{"Method", [] { return std::string("the-id"); },
+                  [] { return std::string("peer"); }, 7},
+      std::make_shared<core::Cancellation>(), nullptr,
+      [this](grpc::Status status) { answers.push_back(std::move(status)); });
+};
+
+TEST(Call, OnlyTheFirstAnswerCounts) {
+  Answered answered;
+  answered.call->Finish(absl::OkStatus());
+  answered.call->Finish(absl::NotFoundError("late"));
+  ASSERT_THAT(answered.answers, SizeIs(1));
+  EXPECT_TRUE(answered.answers.front().ok());
+}
+
+TEST(Call, DroppedCallIsAnswered) {
+  LogLines log;
+  Answered answered;
+  answered.call.reset();
+  ASSERT_THAT(answered.answers, SizeIs(1));
+  EXPECT_EQ(answered.answers.front().error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_THAT(log.With("dropped"), SizeIs(1));
+}
+
+TEST(Call, BadAllocIsResourceExhaustedAndMayFitLater) {
+  Answered answered;
+  answered.call->Guard([] { throw std::bad_alloc(); });
+  ASSERT_THAT(answered.answers, SizeIs(1));
+  const Refusal refusal(answered.answers.front());
+  EXPECT_EQ(refusal.code, grpc::StatusCode::RESOURCE_EXHAUSTED) << refusal;
+  EXPECT_TRUE(refusal.retry);
+}
+
+TEST(Call, OtherExceptionsAreInternalAndOnlyTheLogTellsThem) {
+  LogLines log;
+  Answered known;
+  known.call->Guard([] { throw std::logic_error("secret"); });
+  Answered unknown;
+  unknown.call->Guard([] { throw 1; });
+  for (const Answered* answered : {&known, &unknown}) {
+    ASSERT_THAT(answered->answers, SizeIs(1));
+    const Refusal refusal(answered->answers.front());
+    EXPECT_EQ(refusal.code, grpc::StatusCode::INTERNAL) << refusal;
+    EXPECT_THAT(refusal.message, HasSubstr("the-id"));
+    EXPECT_THAT(refusal.message, Not(HasSubstr("secret")));
+    EXPECT_EQ(refusal.metadata.at("request_id"), "the-id");
+  }
+  ASSERT_THAT(log.With("error Method id=the-id code=INTERNAL"), SizeIs(2));
+  EXPECT_THAT(log.With("secret"), SizeIs(1));
+}
+
+TEST(Call, TextOfAClientCannotForgeALogLine) {
+  LogLines log;
+  Answered answered;
+  answered.call->Finish(absl::NotFoundError("a\nb \"c\""));
+  ASSERT_THAT(log.lines(), SizeIs(1));
+  EXPECT_THAT(log.lines().front(), HasSubstr("error=\"a\\nb \\\"c\\\"\""));
+}
+
+TEST(Call, MemoryThatATaskCouldNotHaveMayBeFreeLater) {
+  core::ComputePool pool(1);
+  const absl::Status status =
+      pool.Run({{1, [](int64_t, core::Workspace&) -> absl::Status {
+                   throw std::bad_alloc();
+                 }}});
+  const Refusal refusal(ToGrpcStatus(FromPool(status)));
+  EXPECT_EQ(refusal.code, grpc::StatusCode::RESOURCE_EXHAUSTED) << refusal;
+  EXPECT_TRUE(refusal.retry);
+  // A limit stays what it is.
+  EXPECT_FALSE(
+      Refusal(ToGrpcStatus(FromPool(OverLimit("bytes:", 2, 1, "max-x"))))
+          .retry);
+}
+
+TEST(ToGrpcStatus, CarriesCodeMessageAndDetails) {
+  EXPECT_TRUE(ToGrpcStatus(absl::OkStatus()).ok());
+  const grpc::Status status = ToGrpcStatus(MayFitLater(
+      WithReason(FieldError(absl::StatusCode::kFailedPrecondition,
+                            "key.shape[2]", "is 64 but head_dim is 128"),
+                 "REASON", {{"key", "text"}})));
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(status.error_details()));
+  EXPECT_EQ(details.code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(details.message(), "key.shape[2] is 64 but head_dim is 128");
+  EXPECT_EQ(status.error_message(), details.message());
+  EXPECT_EQ(details.details(0).type_url(),
+            "type.googleapis.com/google.rpc.BadRequest");
+  const Refusal refusal(status);
+  EXPECT_EQ(refusal.field, "key.shape[2]");
+  EXPECT_EQ(refusal.description, "is 64 but head_dim is 128");
+  EXPECT_TRUE(refusal.retry);
+  EXPECT_EQ(refusal.reason, "REASON");
+  EXPECT_EQ(refusal.metadata.at("key"), "text");
+}
+
+TEST(ToGrpcStatus, LongTextIsCutBetweenCharacters) {
+  std::string text;
+  while (text.size() < 100000) text += "\xE2\x82\xAC";  // three bytes each
+  const Refusal refusal(ToGrpcStatus(FieldError("name", text)));
+  EXPECT_LE(refusal.message.size(), 1024U);
+  EXPECT_EQ((refusal.message.size() - std::string("name ...").size()) % 3, 0U);
+  EXPECT_LE(refusal.description.size(), 1024U);
+  EXPECT_THAT(refusal.description, testing::EndsWith("\xE2\x82\xAC..."));
+}
+
+Limits AdmissionLimits() {
+  Limits limits;
+  limits.max_message_bytes = 60;
+  limits.max_requests_in_flight = 2;
+  limits.max_bytes_in_flight = 100;
+  return limits;
+}
+
+TEST(Admission, CountsRequestsAndBytesUntilTheTicketEnds) {
+  Admission admission(AdmissionLimits());
+  EXPECT_TRUE(admission.idle());
+  auto first = admission.Enter(60);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(admission.requests(), 1);
+  EXPECT_EQ(admission.bytes(), 60);
+  EXPECT_TRUE((*first)->Take(30).ok());
+  EXPECT_EQ(admission.bytes(), 90);
+  EXPECT_FALSE((*first)->Take(11).ok());
+  EXPECT_EQ(admission.bytes(), 90);
+  (*first)->Answered();
+  (*first)->Answered();
+  EXPECT_EQ(admission.requests(), 0);
+  EXPECT_EQ(admission.bytes(), 90);
+  EXPECT_FALSE(admission.idle());
+  first->reset();
+  EXPECT_EQ(admission.bytes(), 0);
+  EXPECT_TRUE(admission.idle());
+}
+
+TEST(Admission, RefusedRequestLeavesNothingBehind) {
+  Admission admission(AdmissionLimits());
+  EXPECT_FALSE(admission.Enter(61).ok());
+  EXPECT_TRUE(admission.idle());
+  auto first = admission.Enter(50);
+  auto second = admission.Enter(50);
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_FALSE(admission.Enter(0).ok());
+  EXPECT_EQ(admission.requests(), 2);
+  second->reset();
+  EXPECT_FALSE(admission.Enter(51).ok());
+  EXPECT_EQ(admission.requests(), 1);
+  EXPECT_EQ(admission.bytes(), 50);
+}
+
+TEST(Admission, AmountThatOverflowsIsRefused) {
+  Admission admission(AdmissionLimits());
+  auto ticket = admission.Enter(1);
+  ASSERT_TRUE(ticket.ok());
+  EXPECT_FALSE((*ticket)->Take(INT64_MAX).ok());
+  EXPECT_EQ(admission.bytes(), 1);
+}
+
+TEST(Admission, DrainingIsToldToThoseWhoWatch) {
+  Admission admission(AdmissionLimits());
+  int told = 0;
+  {
+    const Admission::DrainWatch ended = admission.OnDrain([&] { ++told; });
+  }
+  const Admission::DrainWatch watch = admission.OnDrain([&] { ++told; });
+  EXPECT_EQ(told, 0);
+  admission.Drain();
+  EXPECT_EQ(told, 1);
+  // Whoever comes late hears it at once.
+  const Admission::DrainWatch late = admission.OnDrain([&] { told += 10; });
+  EXPECT_EQ(told, 11);
+}
+
+TEST(Admission, DrainingIsUnavailable) {
+  Admission admission(AdmissionLimits());
+  admission.Drain();
+  EXPECT_EQ(admission.Enter(1).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(admission.idle());
+}
+
+}  // namespace
+}  // namespace attention::rpc
