@@ -4,6 +4,7 @@
 #include <iterator>
 #include <set>
 
+#include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"

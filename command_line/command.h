@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
+#include "command_line/cli_fwd.h"
 
 namespace attention::command_line {
 

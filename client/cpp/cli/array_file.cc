@@ -11,6 +11,7 @@
 #include "client/cpp/cli/standard_streams.h"
 #include "client/cpp/files/byte_source.h"
 #include "client/cpp/files/json_array.h"
+#include "nlohmann/json.hpp"
 
 namespace attention::client {
 

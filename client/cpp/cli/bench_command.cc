@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cpp/cli/array_file.h"
@@ -17,6 +18,7 @@
 #include "client/cpp/cli/compute_flags.h"
 #include "client/cpp/cli/flags.h"
 #include "client/cpp/cli/load.h"
+#include "nlohmann/json.hpp"
 
 namespace attention::client {
 namespace {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "attention/status.h"
 #include "client/cpp/tls_fault.h"
+#include "nlohmann/json.hpp"
 
 namespace attention::client {
 namespace {

@@ -7,9 +7,9 @@
 #include <optional>
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "attention/client.h"
+#include "command_line/cli_fwd.h"
 
 namespace attention::client {
 

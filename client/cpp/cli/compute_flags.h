@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "attention/v1/attention.pb.h"
 #include "client/cpp/cli/tensor_file.h"
+#include "command_line/cli_fwd.h"
 
 namespace attention::client {
 

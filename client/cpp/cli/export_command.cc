@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/cli/array_file.h"
 #include "client/cpp/cli/cli_status.h"

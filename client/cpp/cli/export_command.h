@@ -4,13 +4,13 @@
 
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "attention/client.h"
 #include "client/cpp/cli/commands.h"
 #include "client/cpp/cli/layer_export.h"
 #include "client/cpp/cli/tensor_file.h"
+#include "command_line/cli_fwd.h"
 
 namespace attention::client {
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "CLI/CLI.hpp"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/cli/cli_status.h"

@@ -2,6 +2,7 @@
 #include <memory>
 #include <string>
 
+#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/cli/array_file.h"
 #include "client/cpp/cli/cli_status.h"

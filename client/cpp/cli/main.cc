@@ -24,6 +24,7 @@
 #include "client/cpp/cli/tls_flags.h"
 #include "command_line/help_text.h"
 #include "command_line/seconds.h"
+#include "nlohmann/json.hpp"
 
 namespace attention::client {
 namespace {

@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "attention/v1/attention.pb.h"
 #include "client/cpp/cli/heat_map.h"
 #include "client/cpp/picture/attention_picture.h"
+#include "command_line/cli_fwd.h"
 
 namespace attention::client {
 

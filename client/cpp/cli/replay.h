@@ -11,7 +11,7 @@
 #include "client/cpp/cli/chapter.h"
 #include "client/cpp/cli/commands.h"
 #include "client/cpp/cli/heat_map.h"
-#include "nlohmann/json.hpp"
+#include "nlohmann/json_fwd.hpp"
 
 namespace attention::client {
 

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -14,6 +13,7 @@
 #include "client/cpp/files/array.h"
 #include "client/cpp/files/array_bundle.h"
 #include "client/cpp/files/file_format.h"
+#include "command_line/cli_fwd.h"
 
 namespace attention::client {
 

@@ -1,5 +1,6 @@
 #include "client/cpp/cli/tls_flags.h"
 
+#include "CLI/CLI.hpp"
 #include "client/cpp/cli/cli_status.h"
 
 namespace attention::client {

@@ -4,10 +4,10 @@
 
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "attention/client.h"
 #include "attention/tls.h"
+#include "command_line/cli_fwd.h"
 
 namespace attention::client {
 

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "attention/v1/attention.pb.h"
 #include "client/cpp/cli/layer_import.h"
 #include "client/cpp/cli/tensor_file.h"
+#include "command_line/cli_fwd.h"
 
 namespace attention::client {
 
