@@ -41,32 +41,31 @@ void Check(const absl::Status& status) {
   if (!status.ok()) throw std::runtime_error(status.ToString());
 }
 
-// One matrix multiplication of 1024 x 1024 x 1024 per core, all at once, each
-// in one thread: the most this machine's OpenBLAS can do.
+// Matrix multiplications of 1024 x 1024 x 1024, each in one thread. One for
+// each core, all at once, is the most this machine's OpenBLAS can do.
 class Sgemm {
  public:
-  Sgemm() {
-    for (int i = 0; i < Pool().threads(); ++i) {
+  explicit Sgemm(int products) {
+    for (int i = 0; i < products; ++i) {
       operands_.push_back({NormalNumbers(kSize * kSize, 10),
                            NormalNumbers(kSize * kSize, 11),
                            Zeros(kSize * kSize)});
     }
   }
 
-  static double FlopsOfOne() { return 2.0 * kSize * kSize * kSize; }
   double Flops() const {
-    return FlopsOfOne() * static_cast<double>(operands_.size());
+    return 2.0 * kSize * kSize * kSize * static_cast<double>(operands_.size());
   }
 
+  // One alone on the calling thread.
   void Run() const {
+    if (operands_.size() == 1) return Multiply(operands_.front());
     Check(Pool().Run({{static_cast<int64_t>(operands_.size()),
                        [this](int64_t task, core::Workspace&) {
                          Multiply(operands_[static_cast<size_t>(task)]);
                          return absl::OkStatus();
                        }}}));
   }
-  // On the calling thread.
-  void RunOne() const { Multiply(operands_.front()); }
 
  private:
   static constexpr int64_t kSize = 1024;
@@ -82,11 +81,6 @@ class Sgemm {
   }
 
   std::vector<Operands> operands_;
-};
-
-// One of them, on the calling thread.
-struct SgemmOfOne : Sgemm {
-  double Flops() const { return FlopsOfOne(); }
 };
 
 // Registers a benchmark of `run(made)`, where `made` is made at its first run
@@ -211,7 +205,7 @@ BENCHMARK(Tiny)->Name("tiny")->MeasureProcessCPUTime()->UseRealTime();
 // memory of the computation is not.
 Answer Memory(const Arguments& arguments) {
   const KernelCase kernel(KernelShape::FromName(arguments.at(0)));
-  const Sgemm sgemm;
+  const Sgemm sgemm(Pool().threads());
   sgemm.Run();
   const KernelCase tiny({1, Pool().threads(), 6, 2});
   Check(Pool().Run(tiny.Steps()));
@@ -261,11 +255,11 @@ Answer BlasTests() {
 
 int Main(int argc, char** argv) {
   Register(
-      "sgemm", [] { return std::make_unique<Sgemm>(); },
+      "sgemm", [] { return std::make_unique<Sgemm>(Pool().threads()); },
       [](const Sgemm& sgemm) { sgemm.Run(); });
   Register(
-      "sgemm/1", [] { return std::make_unique<SgemmOfOne>(); },
-      [](const SgemmOfOne& sgemm) { sgemm.RunOne(); });
+      "sgemm/1", [] { return std::make_unique<Sgemm>(1); },
+      [](const Sgemm& sgemm) { sgemm.Run(); });
   Register(
       "fma_peak", [] { return std::make_unique<FmaPeak>(); },
       [](const FmaPeak& peak) { peak.Run(); });

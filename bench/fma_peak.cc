@@ -30,9 +30,18 @@ float MultiplyAdd(int64_t rounds, float factor) {
   const auto a = hn::Set(lanes, factor);
   const auto b = hn::Set(lanes, 1 - factor);
   const auto start = [&](float i) { return hn::Set(lanes, i * factor); };
-  auto s0 = start(0), s1 = start(1), s2 = start(2), s3 = start(3);
-  auto s4 = start(4), s5 = start(5), s6 = start(6), s7 = start(7);
-  auto s8 = start(8), s9 = start(9), s10 = start(10), s11 = start(11);
+  auto s0 = start(0);
+  auto s1 = start(1);
+  auto s2 = start(2);
+  auto s3 = start(3);
+  auto s4 = start(4);
+  auto s5 = start(5);
+  auto s6 = start(6);
+  auto s7 = start(7);
+  auto s8 = start(8);
+  auto s9 = start(9);
+  auto s10 = start(10);
+  auto s11 = start(11);
   for (int64_t round = 0; round < rounds; ++round) {
     s0 = hn::MulAdd(s0, a, b);
     s1 = hn::MulAdd(s1, a, b);

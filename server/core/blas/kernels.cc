@@ -8,7 +8,7 @@ namespace attention::core {
 
 VectorSets VectorSets::OfThisMachine() {
   VectorSets sets;
-#if defined(__x86_64__)
+#ifdef __x86_64__
   // The compiler's run-time library asks the operating system too (XGETBV).
   __builtin_cpu_init();
   sets.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

@@ -184,13 +184,13 @@ std::vector<std::string> StripTargets() {
 }
 
 bool UseStripTarget(absl::string_view target) {
-  for (const int64_t one : Runnable()) {
-    if (hwy::TargetName(one) != target) continue;
-    hwy::SetSupportedTargetsForTest(one);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    return true;
-  }
-  return false;
+  const auto found = std::find_if(
+      Runnable().begin(), Runnable().end(),
+      [target](int64_t one) { return hwy::TargetName(one) == target; });
+  if (found == Runnable().end()) return false;
+  hwy::SetSupportedTargetsForTest(*found);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  return true;
 }
 
 template <typename T>
