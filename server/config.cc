@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -118,12 +119,22 @@ class Flags {
   void AddServing() {
     config_.store = DefaultStore();
     Add("listen", config_.listen,
-        "HOST:PORT to listen on; port 0 picks a free one")
-        ->type_name("HOST:PORT");
+        "HOST:PORT to listen on; port 0 picks a free one. unix:PATH is a Unix "
+        "socket, for its owner only and without TLS. Several are given one by "
+        "one, or between commas")
+        ->type_name("ADDRESS")
+        ->delimiter(',')
+        ->allow_extra_args(false);
     Common(app_.add_flag("--insecure", config_.insecure,
                          "Allow an address that other machines can reach, "
                          "without TLS and authentication"),
            "insecure");
+    Add("max-connections", config_.max_connections,
+        "Connections open at one time: for one beyond, the one that has been "
+        "silent for longest is closed, of the address with most. 0 is what the "
+        "limit of open files allows, 10000 at most")
+        ->type_name("COUNT")
+        ->check(Quiet(CLI::Range(0, 1'000'000)));
     AddTls();
     Add("port-file", config_.port_file,
         "Write the port to this file once it is open, remove the file at the "
@@ -246,19 +257,34 @@ absl::Status CheckTls(const TlsFiles& tls, bool insecure) {
   return absl::OkStatus();
 }
 
+absl::Status CheckListen(Config& config) {
+  for (const std::string& text : config.listen) {
+    absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
+    if (!address.ok()) return address.status();
+    if (!address->loopback() && !config.tls.enabled() && !config.insecure) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--listen ", text,
+          " can be reached from other machines: give --tls-cert and --tls-key "
+          "(and --tls-client-ca, or everyone may call), listen on loopback, or "
+          "say --insecure where nobody else reaches that network"));
+    }
+    config.addresses.push_back(*std::move(address));
+  }
+  if (!config.port_file.empty() &&
+      absl::c_all_of(config.addresses,
+                     [](const ListenAddress& one) { return one.is_unix(); })) {
+    return absl::InvalidArgumentError(
+        "--port-file goes with a --listen that has a port; there are Unix "
+        "sockets only");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTogether(Config& config) {
   absl::Status tls = CheckTls(config.tls, config.insecure);
   if (!tls.ok()) return tls;
-  absl::StatusOr<ListenAddress> address = ParseListenAddress(config.listen);
-  if (!address.ok()) return address.status();
-  config.address = *std::move(address);
-  if (!config.address.loopback() && !config.tls.enabled() && !config.insecure) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--listen ", config.listen,
-        " can be reached from other machines: give --tls-cert and --tls-key "
-        "(and --tls-client-ca, or everyone may call), listen on loopback, or "
-        "say --insecure where nobody else reaches that network"));
-  }
+  absl::Status listen = CheckListen(config);
+  if (!listen.ok()) return listen;
   absl::StatusOr<StoreLocation> store = ParseStoreLocation(config.store);
   if (!store.ok()) return store.status();
   config.store_location = *std::move(store);

@@ -2,10 +2,12 @@
 #ifndef SERVER_CONFIG_H_
 #define SERVER_CONFIG_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "server/listen_address.h"
+#include "server/listener/listen_address.h"
 #include "server/rpc/door/limits.h"
 #include "server/store_location.h"
 #include "server/tls.h"
@@ -13,7 +15,8 @@
 namespace attention::server {
 
 struct Config {
-  std::string listen = "127.0.0.1:50051";
+  std::vector<std::string> listen = {"127.0.0.1:50051"};
+  int64_t max_connections = 0;  // 0: what its descriptors allow
   bool insecure = false;
   TlsFiles tls;
   std::string port_file;
@@ -24,7 +27,7 @@ struct Config {
   std::string log_level = "info";
 
   // `listen` in parts.
-  ListenAddress address;
+  std::vector<ListenAddress> addresses;
   // `store` in parts.
   StoreLocation store_location;
 };

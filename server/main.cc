@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "server/blas_check.h"
 #include "server/config.h"
@@ -67,8 +68,8 @@ int Serve(const StopSignals& signals, const Config& config,
   PortFile port_file(config.port_file);
   absl::Status written = port_file.Write((*server)->port());
   if (!written.ok()) return Fail(written);
-  spdlog::info("attention-server {} listens on {}:{} ({}, {} threads, {})",
-               kVersion, config.address.host, (*server)->port(),
+  spdlog::info("attention-server {} listens on {} ({}, {} threads, {})",
+               kVersion, absl::StrJoin((*server)->addresses(), ", "),
                TlsWord(config.tls), (*server)->compute_threads(), blas.config);
   spdlog::info("weight sets are kept in {}", config.store);
   ServeUntilStopped(signals, config, **server);

@@ -3,20 +3,24 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <limits>
+#include <string>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "server/listener/descriptor.h"
 #include "server/rpc/attention_service.h"
 #include "server/store_location.h"
 #include "server/tls.h"
-#include "sockets/congestion_control.h"
 
 namespace attention::server {
 namespace {
@@ -51,6 +55,29 @@ void RefuseCompression(grpc::ServerBuilder& builder) {
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+}
+
+// Descriptors of the server itself: gRPC's, the store's, the log's. It idles on
+// 16 (ls /proc/PID/fd); the rest is for what is open for a moment.
+constexpr int64_t kOwnDescriptors = 40;
+// Beyond this even idle connections are a good part of the memory of a machine.
+constexpr int64_t kMostConnectionsByDefault = 10'000;
+
+// How many connections may be open, by the flag and by the limit of
+// descriptors.
+absl::StatusOr<int64_t> ConnectionsFor(int64_t flag, int64_t descriptors) {
+  const int64_t possible =
+      (descriptors - kOwnDescriptors) / AcceptLoop::kDescriptorsEach;
+  const int64_t connections =
+      flag > 0 ? flag : std::min(possible, kMostConnectionsByDefault);
+  if (connections >= 1 && connections <= possible) return connections;
+  return absl::FailedPreconditionError(absl::StrCat(
+      "--max-connections ", std::max<int64_t>(connections, 1), " takes ",
+      kOwnDescriptors +
+          AcceptLoop::kDescriptorsEach * std::max<int64_t>(connections, 1),
+      " open files and this process may have ", descriptors,
+      "; raise that limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit of "
+      "docker) or lower the flag"));
 }
 
 }  // namespace
@@ -90,32 +117,65 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
                                          facts})) {}
 
 absl::Status Server::Listen(const Config& config) {
-  auto credentials =
-      NewServerCredentials(config.tls, config.address.loopback());
+  const absl::StatusOr<int64_t> connections =
+      ConnectionsFor(config.max_connections, RaiseDescriptorLimit());
+  if (!connections.ok()) return connections.status();
+  auto credentials = NewServerCredentials(
+      config.tls, absl::c_all_of(config.addresses, [](const auto& address) {
+        return address.loopback();
+      }));
   if (!credentials.ok()) return credentials.status();
+  std::vector<ListeningSocket> sockets;
+  for (size_t i = 0; i < config.addresses.size(); ++i) {
+    const ListenAddress& address = config.addresses[i];
+    auto bound = server::Listen(address);
+    if (!bound.ok()) {
+      return {bound.status().code(),
+              absl::StrCat("cannot listen on ", config.listen[i], ": ",
+                           bound.status().message())};
+    }
+    const std::string& text = config.listen[i];
+    const int port = bound->front().port();
+    if (port_ == 0) port_ = port;
+    addresses_.push_back(
+        address.is_unix()
+            ? text
+            : absl::StrCat(text.substr(0, text.rfind(':') + 1), port));
+    std::move(bound->begin(), bound->end(), std::back_inserter(sockets));
+  }
+  absl::Status started = StartGrpc(config, *std::move(credentials));
+  if (!started.ok()) return started;
+  accept_loop_ = std::make_unique<AcceptLoop>(
+      std::move(sockets), *connections,
+      [this](const ListeningSocket& socket, Descriptor connection) {
+        Acceptor::NewConnectionParameters parameters;
+        parameters.listener_fd = socket.fd();
+        parameters.fd = connection.Release();
+        (socket.is_unix() ? unix_acceptor_ : tcp_acceptor_)
+            ->HandleNewConnection(&parameters);
+      });
+  return absl::OkStatus();
+}
+
+absl::Status Server::StartGrpc(
+    const Config& config, std::shared_ptr<grpc::ServerCredentials> of_tcp) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(config.listen, *credentials, &port_);
+  constexpr auto kFromFd =
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD;
+  tcp_acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+      kFromFd, std::move(of_tcp));
+  unix_acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+      kFromFd, grpc::InsecureServerCredentials());
   builder.RegisterService(service_.get());
   builder.SetMaxReceiveMessageSize(
       ReceiveLimit(config.limits.max_message_bytes));
   builder.SetMaxSendMessageSize(-1);
   RefuseCompression(builder);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytes);
-  // Two servers would otherwise share a port without a word.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  if (config.address.loopback()) {
-    builder.SetOption(
-        sockets::WithCongestionControl(sockets::kLoopbackCongestionControl));
-  }
   grpc_ = builder.BuildAndStart();
-  if (grpc_ == nullptr || port_ == 0) {
-    absl::Status why = config.address.WhyNotBound();
-    if (why.ok()) why = absl::UnavailableError("gRPC refused the address");
-    return {why.code(), absl::StrCat("cannot listen on ", config.listen, ": ",
-                                     why.message())};
-  }
+  if (grpc_ == nullptr) return absl::InternalError("gRPC does not start");
   auto* const health = grpc_->GetHealthCheckService();
   health->SetServingStatus(true);
   health->SetServingStatus(kServiceName, true);
@@ -139,6 +199,8 @@ void Server::Drain() {
 }
 
 void Server::Stop() {
+  // First, since gRPC closes nothing that is handed to it afterwards.
+  accept_loop_.reset();
   if (grpc_ == nullptr) return;
   admission_.Drain();
   grpc_->Shutdown(std::chrono::system_clock::now() + kLastMoment);

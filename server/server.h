@@ -4,10 +4,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/config.h"
 #include "server/core/pool/compute_pool.h"
+#include "server/listener/accept_loop.h"
+#include "server/listener/listening_socket.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/door/admission.h"
 #include "server/rpc/tensors/buffer_pool.h"
@@ -17,7 +21,11 @@
 namespace grpc {
 class Channel;
 class Server;
+class ServerCredentials;
 class Service;
+namespace experimental {
+class ExternalConnectionAcceptor;
+}  // namespace experimental
 }  // namespace grpc
 
 namespace attention::server {
@@ -27,17 +35,20 @@ namespace attention::server {
 class Server {
  public:
   // Loads the store, starts threads and opens the port; logs what is damaged in
-  // the store. Errors are OpenStore's and Catalog::Open's; ALREADY_EXISTS if
-  // another process listens there; INVALID_ARGUMENT or UNAVAILABLE for an
-  // address that is none of this machine's; INVALID_ARGUMENT for a TLS file
-  // that cannot be used.
+  // the store. Errors are OpenStore's and Catalog::Open's; those of Listen,
+  // with the address; FAILED_PRECONDITION if this process may not open as many
+  // files as --max-connections takes; INVALID_ARGUMENT for a TLS file that
+  // cannot be used.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const Config& config, const rpc::ServerFacts& facts);
 
   // Stops if need be.
   ~Server();
 
+  // Of the first address that has one; 0 if there are Unix sockets only.
   int port() const { return port_; }
+  // Where it listens, with the ports that were picked.
+  const std::vector<std::string>& addresses() const { return addresses_; }
   int compute_threads() const { return compute_.threads(); }
 
   // A channel that needs no port.
@@ -61,6 +72,8 @@ class Server {
   Server(const Config& config, const rpc::ServerFacts& facts,
          std::unique_ptr<weights::Catalog> catalog);
   absl::Status Listen(const Config& config);
+  absl::Status StartGrpc(const Config& config,
+                         std::shared_ptr<grpc::ServerCredentials> of_tcp);
 
   const std::unique_ptr<weights::Catalog> catalog_;
   rpc::Admission admission_;
@@ -69,8 +82,14 @@ class Server {
   core::ComputePool compute_;
   core::ComputePool writer_;
   const std::unique_ptr<grpc::Service> service_;
+  // Of connections over TCP, which may be TLS, and over Unix sockets.
+  using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
+  std::unique_ptr<Acceptor> tcp_acceptor_;
+  std::unique_ptr<Acceptor> unix_acceptor_;
   std::unique_ptr<grpc::Server> grpc_;
+  std::unique_ptr<AcceptLoop> accept_loop_;  // ends before grpc_ does
   int port_ = 0;
+  std::vector<std::string> addresses_;
 };
 
 }  // namespace attention::server

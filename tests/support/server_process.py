@@ -20,11 +20,12 @@ def last_words(error):
 
 
 @contextlib.contextmanager
-def running_server(program, *flags, log_path=None):
+def running_server(program, *flags, log_path=None, preexec_fn=None):
     """Starts `program` on a free loopback port; yields (address, process).
 
     It keeps weight sets in memory unless `flags` say otherwise, and its log for
-    as long as it runs unless `log_path` says where. The block may kill it."""
+    as long as it runs unless `log_path` says where; `preexec_fn` is
+    subprocess.Popen's. The block may kill it."""
     # Settings of whoever runs the tests are not the tests'.
     environment = {
         name: value for name, value in os.environ.items()
@@ -36,7 +37,8 @@ def running_server(program, *flags, log_path=None):
             process = subprocess.Popen(
                 [program, "--listen", "127.0.0.1:0",
                  "--port-file", str(port_file), "--store", "memory", *flags],
-                stdout=log, stderr=log, env=environment)
+                stdout=log, stderr=log, env=environment,
+                preexec_fn=preexec_fn)
         try:
             waited_until = time.monotonic() + PATIENCE
             while not (port_file.exists() and port_file.read_text().strip()):

@@ -129,8 +129,8 @@ TestServer::TestServer(const server::Config& config) {
 
 server::Config TestServer::TestConfig() {
   server::Config config;
-  config.listen = "127.0.0.1:0";
-  config.address = *server::ParseListenAddress(config.listen);
+  config.listen = {"127.0.0.1:0"};
+  config.addresses = {*server::ParseListenAddress(config.listen.front())};
   config.threads = 2;
   return config;
 }

@@ -1,22 +1,21 @@
-#include "server/listen_address.h"
+#include "server/listener/listen_address.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <memory>
+#include <sys/un.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace attention::server {
+namespace {
+
+constexpr char kUnix[] = "unix:";
+
+}  // namespace
 
 bool ListenAddress::loopback() const {
-  if (host == "localhost") return true;
+  if (is_unix() || host == "localhost") return true;
   in_addr four{};
   if (inet_pton(AF_INET, host.c_str(), &four) == 1) {
     return ntohl(four.s_addr) >> 24 == 127;
@@ -26,44 +25,25 @@ bool ListenAddress::loopback() const {
          IN6_IS_ADDR_LOOPBACK(&six);
 }
 
-absl::Status ListenAddress::WhyNotBound() const {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int error =
-      getaddrinfo(host.c_str(), absl::StrCat(port).c_str(), &hints, &found);
-  if (error != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the host cannot be resolved: ", gai_strerror(error)));
-  }
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> list(found,
-                                                                &freeaddrinfo);
-  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
-    const int fd = socket(one->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) continue;
-    const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    const bool bound =
-        bind(fd, one->ai_addr, one->ai_addrlen) == 0 && listen(fd, 1) == 0;
-    const int reason = errno;
-    close(fd);
-    if (bound) continue;
-    if (reason == EADDRINUSE) {
-      return absl::AlreadyExistsError("another process listens there");
-    }
-    return absl::UnavailableError(std::strerror(reason));
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text) {
   const auto refuse = [&](absl::string_view why) {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen is \"", text, "\"; ", why,
                      "; expected HOST:PORT such as 127.0.0.1:50051 or "
-                     "[::1]:50051"));
+                     "[::1]:50051, or unix:PATH"));
   };
+  if (absl::StartsWith(text, kUnix)) {
+    ListenAddress address;
+    address.path = text.substr(sizeof(kUnix) - 1);
+    if (address.path.empty()) return refuse("it has no path");
+    // The system's own limit, with the byte that ends it.
+    constexpr size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
+    if (address.path.size() > kLongest) {
+      return refuse(absl::StrCat("the path has ", address.path.size(),
+                                 " bytes and at most ", kLongest, " may"));
+    }
+    return address;
+  }
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos) return refuse("it has no port");
   ListenAddress address;

@@ -1,0 +1,145 @@
+#include "server/listener/accept_loop.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+namespace attention::server {
+namespace {
+
+// For how long nothing is accepted when descriptors have run out: gRPC closes a
+// connection within a few milliseconds, and to look more often costs more.
+constexpr int kPauseMilliseconds = 10;
+constexpr std::chrono::minutes kBetweenWarnings{1};
+
+constexpr int kAtOnce = 64;
+
+bool IsOutOfSomething(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS ||
+         error == ENOMEM;
+}
+
+}  // namespace
+
+AcceptLoop::AcceptLoop(std::vector<ListeningSocket> sockets,
+                       int64_t max_connections, HandOver hand_over)
+    : sockets_(std::move(sockets)),
+      max_connections_(static_cast<size_t>(max_connections)),
+      hand_over_(std::move(hand_over)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      last_warning_(std::chrono::steady_clock::now() - kBetweenWarnings) {
+  Watch(EPOLL_CTL_ADD, stop_.get(), EPOLLIN);
+  for (const ListeningSocket& socket : sockets_) {
+    Watch(EPOLL_CTL_ADD, socket.fd(), EPOLLIN);
+  }
+  thread_ = std::thread([this] { Run(); });
+}
+
+AcceptLoop::~AcceptLoop() { Stop(); }
+
+void AcceptLoop::Stop() {
+  if (!thread_.joinable()) return;
+  const uint64_t one = 1;
+  static_cast<void>(write(stop_.get(), &one, sizeof(one)));
+  thread_.join();
+}
+
+void AcceptLoop::Watch(int how, int fd, uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.fd = fd;
+  epoll_ctl(epoll_.get(), how, fd, &event);
+}
+
+void AcceptLoop::Run() {
+  std::array<epoll_event, 64> events;
+  while (true) {
+    const int count =
+        epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                   paused_ ? kPauseMilliseconds : -1);
+    bool stopping = false;
+    for (int i = 0; i < count; ++i) {
+      const int fd = events[static_cast<size_t>(i)].data.fd;
+      const auto socket = std::find_if(
+          sockets_.begin(), sockets_.end(),
+          [fd](const ListeningSocket& one) { return one.fd() == fd; });
+      if (fd == stop_.get()) {
+        stopping = true;
+      } else if (socket != sockets_.end()) {
+        AcceptFrom(*socket, kAtOnce);
+      } else {
+        // Shut down at both ends. What is watched is the connection, which gRPC
+        // may still hold, and not the duplicate: closing that does not end it.
+        epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+        connections_.Remove(fd);
+      }
+    }
+    if (stopping) {
+      for (const ListeningSocket& socket : sockets_) {
+        AcceptFrom(socket, ListeningSocket::kBacklog);
+      }
+      sockets_.clear();
+      return;
+    }
+    if (std::exchange(paused_, false)) {
+      for (const ListeningSocket& socket : sockets_) {
+        Watch(EPOLL_CTL_MOD, socket.fd(), EPOLLIN);
+      }
+    }
+  }
+}
+
+void AcceptLoop::AcceptFrom(const ListeningSocket& socket, int most) {
+  while (most > 0 && AcceptOne(socket)) --most;
+}
+
+bool AcceptLoop::AcceptOne(const ListeningSocket& socket) {
+  // The duplicate's place is taken first, so that no connection is accepted
+  // that cannot be watched.
+  Descriptor duplicate(fcntl(epoll_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!duplicate.is_open()) {
+    Pause();
+    return false;
+  }
+  Descriptor connection(
+      accept4(socket.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!connection.is_open()) {
+    const int error = errno;
+    if (IsOutOfSomething(error)) {
+      Pause();
+      return false;
+    }
+    return error != EAGAIN;  // else it is about one that has ended already
+  }
+  dup3(connection.get(), duplicate.get(), O_CLOEXEC);
+  if (connections_.wanted() >= max_connections_) connections_.EndIdlestOfMost();
+  Watch(EPOLL_CTL_ADD, duplicate.get(), 0);  // a hang-up is told in any case
+  connections_.Add(std::move(duplicate));
+  hand_over_(socket, std::move(connection));
+  return true;
+}
+
+void AcceptLoop::Pause() {
+  paused_ = true;
+  for (const ListeningSocket& socket : sockets_) {
+    Watch(EPOLL_CTL_MOD, socket.fd(), 0);
+  }
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_warning_ < kBetweenWarnings) return;
+  last_warning_ = now;
+  spdlog::warn(
+      "out of file descriptors with {} connections open: new ones wait; raise "
+      "the limit of open files, or lower --max-connections",
+      connections_.size());
+}
+
+}  // namespace attention::server

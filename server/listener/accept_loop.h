@@ -1,0 +1,69 @@
+// Accepts connections for gRPC.
+#ifndef SERVER_LISTENER_ACCEPT_LOOP_H_
+#define SERVER_LISTENER_ACCEPT_LOOP_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "server/listener/connections.h"
+#include "server/listener/descriptor.h"
+#include "server/listener/listening_socket.h"
+
+namespace attention::server {
+
+// A thread that accepts and hands over. gRPC's own listener is silent for good
+// once descriptors have run out (CVE-2023-4785); this one waits until there are
+// some, while connections wait in the backlog. It never holds more than
+// `max_connections`: for one beyond, another is closed (Connections).
+class AcceptLoop {
+ public:
+  // Takes over a connection's descriptor, which came from this socket.
+  using HandOver =
+      std::function<void(const ListeningSocket& socket, Descriptor connection)>;
+
+  // What the descriptors of one connection are: gRPC's and the duplicate.
+  static constexpr int64_t kDescriptorsEach = 2;
+
+  // REQUIRES: sockets is not empty; max_connections >= 1. `hand_over` is called
+  // on the loop's own thread.
+  AcceptLoop(std::vector<ListeningSocket> sockets, int64_t max_connections,
+             HandOver hand_over);
+  // Stops.
+  ~AcceptLoop();
+  AcceptLoop(const AcceptLoop&) = delete;
+  AcceptLoop& operator=(const AcceptLoop&) = delete;
+
+  // Accepts what waits in the backlogs, then closes the sockets; who comes
+  // later is refused by the system. Returns when that is done. For one thread.
+  void Stop();
+
+ private:
+  void Run();
+  // Accepts those that wait, but no more than `most`, so that no flood of them
+  // keeps the loop from all else.
+  void AcceptFrom(const ListeningSocket& socket, int most);
+  // Accepts one; false if none waits or none can be accepted now.
+  bool AcceptOne(const ListeningSocket& socket);
+  // Stops listening for a moment: there are no descriptors.
+  void Pause();
+  // EPOLL_CTL_ADD or EPOLL_CTL_MOD.
+  void Watch(int how, int fd, uint32_t events);
+
+  std::vector<ListeningSocket> sockets_;
+  const size_t max_connections_;
+  const HandOver hand_over_;
+  Descriptor epoll_;
+  Descriptor stop_;  // an event
+  Connections connections_;
+  bool paused_ = false;
+  std::chrono::steady_clock::time_point last_warning_;
+  std::thread thread_;
+};
+
+}  // namespace attention::server
+
+#endif  // SERVER_LISTENER_ACCEPT_LOOP_H_

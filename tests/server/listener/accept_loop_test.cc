@@ -1,0 +1,187 @@
+#include "server/listener/accept_loop.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace attention::server {
+namespace {
+
+std::vector<ListeningSocket> Loopback() {
+  return *Listen({"127.0.0.1", 0, ""});
+}
+
+sockaddr_in On(const char* host, int port) {
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_port = htons(static_cast<uint16_t>(port));
+  inet_pton(AF_INET, host, &where.sin_addr);
+  return where;
+}
+
+// A connection to 127.0.0.1; -1 if it is refused. `from` is an address of its
+// own, as another machine would have.
+Descriptor Connect(int port, const char* from = "127.0.0.1") {
+  Descriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in own = On(from, 0);
+  const sockaddr_in where = On("127.0.0.1", port);
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&own), sizeof(own)) !=
+          0 ||
+      connect(fd.get(), reinterpret_cast<const sockaddr*>(&where),
+              sizeof(where)) != 0) {
+    return Descriptor();
+  }
+  return fd;
+}
+
+std::vector<Descriptor> Connect(int port, size_t count) {
+  std::vector<Descriptor> clients(count);
+  for (Descriptor& client : clients) client = Connect(port);
+  return clients;
+}
+
+// Whether the other end has closed it, within `patience`.
+bool IsClosed(const Descriptor& fd, std::chrono::milliseconds patience) {
+  const timeval wait{patience.count() / 1000, patience.count() % 1000 * 1000};
+  setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+  char byte = 0;
+  return recv(fd.get(), &byte, 1, 0) == 0;
+}
+constexpr std::chrono::seconds kPatience(60);
+constexpr std::chrono::milliseconds kMoment(50);
+
+// Stands for gRPC: keeps what is handed over.
+class Owner {
+ public:
+  AcceptLoop::HandOver Take() {
+    return [this](const ListeningSocket&, Descriptor connection) {
+      const std::lock_guard lock(mutex_);
+      held_.push_back(std::move(connection));
+    };
+  }
+  size_t count() const {
+    const std::lock_guard lock(mutex_);
+    return held_.size();
+  }
+  bool WaitFor(size_t count) const {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (this->count() < count) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
+  }
+  // As gRPC closes a connection: it shuts it down first.
+  void CloseAll() {
+    const std::lock_guard lock(mutex_);
+    for (Descriptor& one : held_) shutdown(one.get(), SHUT_RDWR);
+    held_.clear();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<Descriptor> held_;
+};
+
+int64_t OpenDescriptors() {
+  int64_t count = 0;
+  DIR* const folder = opendir("/proc/self/fd");
+  while (readdir(folder) != nullptr) ++count;
+  closedir(folder);
+  return count - 3;  // "." and "..", and the folder itself
+}
+
+TEST(AcceptLoopTest, ConnectionsAreHandedOverAndForgottenWhenTheyEnd) {
+  std::vector<ListeningSocket> sockets = Loopback();
+  const int port = sockets.front().port();
+  Owner owner;
+  AcceptLoop loop(std::move(sockets), 10, owner.Take());
+  const int64_t before = OpenDescriptors();
+  for (size_t i = 1; i <= 3; ++i) {
+    const Descriptor client = Connect(port);
+    ASSERT_TRUE(owner.WaitFor(i));
+    ASSERT_FALSE(IsClosed(client, kMoment));
+    if (i == 3) {
+      owner.CloseAll();
+      EXPECT_TRUE(IsClosed(client, kPatience));
+    }
+  }
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (OpenDescriptors() > before && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(OpenDescriptors(), before) << "no duplicate is left";
+}
+
+TEST(AcceptLoopTest, WhoHasMostLosesTheLongestSilentOne) {
+  std::vector<ListeningSocket> sockets = Loopback();
+  const int port = sockets.front().port();
+  Owner owner;
+  AcceptLoop loop(std::move(sockets), 4, owner.Take());
+  std::vector<Descriptor> many;
+  const Descriptor early = Connect(port, "127.0.0.2");
+  ASSERT_TRUE(owner.WaitFor(1));
+  for (size_t i = 0; i < 3; ++i) {
+    many.push_back(Connect(port));
+    ASSERT_TRUE(owner.WaitFor(i + 2));
+    std::this_thread::sleep_for(kMoment);
+  }
+  ASSERT_EQ(send(many[0].get(), "x", 1, 0), 1);  // silent no more
+  std::this_thread::sleep_for(kMoment);
+  const Descriptor one_more = Connect(port, "127.0.0.3");
+  ASSERT_TRUE(owner.WaitFor(5));
+  EXPECT_TRUE(IsClosed(many[1], kPatience));
+  EXPECT_FALSE(IsClosed(many[0], kMoment));
+  EXPECT_FALSE(IsClosed(many[2], kMoment));
+  EXPECT_FALSE(IsClosed(early, kMoment)) << "of an address that has few";
+  EXPECT_FALSE(IsClosed(one_more, kMoment));
+}
+
+TEST(AcceptLoopTest, WithoutDescriptorsConnectionsWaitAndAreNotLost) {
+  std::vector<ListeningSocket> sockets = Loopback();
+  const int port = sockets.front().port();
+  constexpr size_t kClients = 20;
+  const std::vector<Descriptor> clients = Connect(port, kClients);
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  rlimit few = limit;
+  // Epoll, event, and three connections; descriptors are small numbers here.
+  few.rlim_cur = static_cast<rlim_t>(OpenDescriptors()) + 8;
+  setrlimit(RLIMIT_NOFILE, &few);
+  Owner owner;
+  AcceptLoop loop(std::move(sockets), 100, owner.Take());
+  EXPECT_TRUE(owner.WaitFor(3));
+  std::this_thread::sleep_for(kMoment);
+  EXPECT_LT(owner.count(), kClients);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  EXPECT_TRUE(owner.WaitFor(kClients));
+}
+
+TEST(AcceptLoopTest, StoppingAcceptsWhoWaitsAndRefusesWhoComesLater) {
+  std::vector<ListeningSocket> sockets = Loopback();
+  const int port = sockets.front().port();
+  constexpr size_t kClients = 200;
+  const std::vector<Descriptor> clients = Connect(port, kClients);
+  Owner owner;
+  AcceptLoop loop(std::move(sockets), 1000, owner.Take());
+  loop.Stop();
+  EXPECT_EQ(owner.count(), kClients);
+  EXPECT_FALSE(Connect(port).is_open());
+}
+
+}  // namespace
+}  // namespace attention::server
