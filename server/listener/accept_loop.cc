@@ -104,9 +104,11 @@ void AcceptLoop::AcceptFrom(const ListeningSocket& socket, int most) {
 
 bool AcceptLoop::AcceptOne(const ListeningSocket& socket) {
   // The duplicate's place is taken first, so that no connection is accepted
-  // that cannot be watched.
+  // that cannot be watched. It is the lowest number that is free: above it are
+  // all that are left.
   Descriptor duplicate(fcntl(epoll_.get(), F_DUPFD_CLOEXEC, 0));
-  if (!duplicate.is_open()) {
+  if (!duplicate.is_open() ||
+      duplicate.get() + 1 + kDescriptorsLeft >= DescriptorLimit()) {
     Pause();
     return false;
   }

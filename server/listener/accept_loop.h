@@ -16,9 +16,10 @@
 namespace attention::server {
 
 // A thread that accepts and hands over. gRPC's own listener is silent for good
-// once descriptors have run out (CVE-2023-4785); this one waits until there are
-// some, while connections wait in the backlog. It never holds more than
-// `max_connections`: for one beyond, another is closed (Connections).
+// once descriptors have run out (CVE-2023-4785); this one never takes the last,
+// and waits until there are more, while connections wait in the backlog. It
+// never holds more than `max_connections`: for one beyond, another is closed
+// (Connections).
 class AcceptLoop {
  public:
   // Takes over a connection's descriptor, which came from this socket.
@@ -27,6 +28,9 @@ class AcceptLoop {
 
   // What the descriptors of one connection are: gRPC's and the duplicate.
   static constexpr int64_t kDescriptorsEach = 2;
+  // What is left to the rest of the process, whose store and log need one now
+  // and then.
+  static constexpr int64_t kDescriptorsLeft = 8;
 
   // REQUIRES: sockets is not empty; max_connections >= 1. `hand_over` is called
   // on the loop's own thread.
@@ -48,7 +52,7 @@ class AcceptLoop {
   void AcceptFrom(const ListeningSocket& socket, int most);
   // Accepts one; false if none waits or none can be accepted now.
   bool AcceptOne(const ListeningSocket& socket);
-  // Stops listening for a moment: there are no descriptors.
+  // Stops listening for a moment: there are no descriptors to spare.
   void Pause();
   // EPOLL_CTL_ADD or EPOLL_CTL_MOD.
   void Watch(int how, int fd, uint32_t events);

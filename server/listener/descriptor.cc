@@ -12,14 +12,19 @@ void Descriptor::Close() const {
   if (fd_ >= 0) close(fd_);
 }
 
+int64_t DescriptorLimit() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<int64_t>(
+      std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int32_t>::max()));
+}
+
 int64_t RaiseDescriptorLimit() {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
-  rlimit raised = limit;
-  raised.rlim_cur = raised.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
-  return static_cast<int64_t>(
-      std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int32_t>::max()));
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  return DescriptorLimit();
 }
 
 }  // namespace attention::server

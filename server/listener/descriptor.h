@@ -32,8 +32,11 @@ class Descriptor {
   int fd_;
 };
 
-// Raises this process's soft limit of descriptors (RLIMIT_NOFILE) to its hard
-// one, and returns what is in force: a shell's 1,024 is no choice of anybody's.
+// How many this process may have open, by its soft limit (RLIMIT_NOFILE).
+int64_t DescriptorLimit();
+
+// Raises that limit to the hard one, and returns what is in force: a shell's
+// 1,024 is no choice of anybody's.
 int64_t RaiseDescriptorLimit();
 
 }  // namespace attention::server

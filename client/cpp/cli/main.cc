@@ -59,7 +59,8 @@ Examples:
 
 // What is wrong with a --target, or "". gRPC takes a port modulo 65536.
 std::string WrongTarget(const std::string& target) {
-  if (target.empty()) return "is empty; expected HOST:PORT";
+  if (target.empty()) return "is empty; expected HOST:PORT or unix:PATH";
+  if (absl::StartsWith(target, "unix:")) return "";
   const std::string port = target.substr(target.rfind(':') + 1);
   const bool is_number = absl::c_all_of(
       port, [](unsigned char c) { return absl::ascii_isdigit(c); });
@@ -72,7 +73,8 @@ std::string WrongTarget(const std::string& target) {
 }
 
 void AddGlobalFlags(CLI::App& app, GlobalFlags& flags) {
-  app.add_option("--target", flags.target, "host:port of the server")
+  app.add_option("--target", flags.target,
+                 "host:port of the server, or unix:PATH")
       ->check(CLI::Validator(WrongTarget, ""))
       ->envname("ATTENTION_TARGET")
       ->type_name("HOST:PORT")

@@ -159,14 +159,17 @@ TEST(AcceptLoopTest, WithoutDescriptorsConnectionsWaitAndAreNotLost) {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
   rlimit few = limit;
-  // Epoll, event, and three connections; descriptors are small numbers here.
-  few.rlim_cur = static_cast<rlim_t>(OpenDescriptors()) + 8;
+  // Epoll and event, three connections, and what is never taken.
+  few.rlim_cur = static_cast<rlim_t>(OpenDescriptors() + 2 +
+                                     3 * AcceptLoop::kDescriptorsEach +
+                                     AcceptLoop::kDescriptorsLeft);
   setrlimit(RLIMIT_NOFILE, &few);
   Owner owner;
   AcceptLoop loop(std::move(sockets), 100, owner.Take());
   EXPECT_TRUE(owner.WaitFor(3));
   std::this_thread::sleep_for(kMoment);
   EXPECT_LT(owner.count(), kClients);
+  EXPECT_TRUE(Descriptor(dup(STDOUT_FILENO)).is_open()) << "some are left";
   setrlimit(RLIMIT_NOFILE, &limit);
   EXPECT_TRUE(owner.WaitFor(kClients));
 }
