@@ -98,17 +98,25 @@ void AcceptLoop::Run() {
   }
 }
 
+Descriptor AcceptLoop::OneToSpare() const {
+  const auto another = [this] {
+    return Descriptor(fcntl(epoll_.get(), F_DUPFD_CLOEXEC, 0));
+  };
+  // To take those that are to be left is the only way to know them there.
+  std::array<Descriptor, kDescriptorsLeft> left;
+  for (Descriptor& one : left) one = another();
+  return another();
+}
+
 void AcceptLoop::AcceptFrom(const ListeningSocket& socket, int most) {
   while (most > 0 && AcceptOne(socket)) --most;
 }
 
 bool AcceptLoop::AcceptOne(const ListeningSocket& socket) {
   // The duplicate's place is taken first, so that no connection is accepted
-  // that cannot be watched. It is the lowest number that is free: above it are
-  // all that are left.
-  Descriptor duplicate(fcntl(epoll_.get(), F_DUPFD_CLOEXEC, 0));
-  if (!duplicate.is_open() ||
-      duplicate.get() + 1 + kDescriptorsLeft >= DescriptorLimit()) {
+  // that cannot be watched.
+  Descriptor duplicate = OneToSpare();
+  if (!duplicate.is_open()) {
     Pause();
     return false;
   }

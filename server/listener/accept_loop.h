@@ -29,8 +29,8 @@ class AcceptLoop {
   // What the descriptors of one connection are: gRPC's and the duplicate.
   static constexpr int64_t kDescriptorsEach = 2;
   // What is left to the rest of the process, whose store and log need one now
-  // and then.
-  static constexpr int64_t kDescriptorsLeft = 8;
+  // and then; but for some microseconds, in which the loop counts them.
+  static constexpr size_t kDescriptorsLeft = 8;
 
   // REQUIRES: sockets is not empty; max_connections >= 1. `hand_over` is called
   // on the loop's own thread.
@@ -52,6 +52,9 @@ class AcceptLoop {
   void AcceptFrom(const ListeningSocket& socket, int most);
   // Accepts one; false if none waits or none can be accepted now.
   bool AcceptOne(const ListeningSocket& socket);
+  // A descriptor that is good for nothing yet; none if others need those that
+  // there are.
+  Descriptor OneToSpare() const;
   // Stops listening for a moment: there are no descriptors to spare.
   void Pause();
   // EPOLL_CTL_ADD or EPOLL_CTL_MOD.

@@ -12,19 +12,14 @@ void Descriptor::Close() const {
   if (fd_ >= 0) close(fd_);
 }
 
-int64_t DescriptorLimit() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  return static_cast<int64_t>(
-      std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int32_t>::max()));
-}
-
 int64_t RaiseDescriptorLimit() {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit before = limit;
   limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  return DescriptorLimit();
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit = before;
+  return static_cast<int64_t>(
+      std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int32_t>::max()));
 }
 
 }  // namespace attention::server

@@ -32,11 +32,9 @@ class Descriptor {
   int fd_;
 };
 
-// How many this process may have open, by its soft limit (RLIMIT_NOFILE).
-int64_t DescriptorLimit();
-
-// Raises that limit to the hard one, and returns what is in force: a shell's
-// 1,024 is no choice of anybody's.
+// Raises the soft limit of what this process may open (RLIMIT_NOFILE) to the
+// hard one, and returns what is in force: a shell's 1,024 is no choice of
+// anybody's.
 int64_t RaiseDescriptorLimit();
 
 }  // namespace attention::server
