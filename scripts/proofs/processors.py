@@ -26,7 +26,7 @@ SECONDS = 0.1  # of one measurement
 
 # What is taken is taken by a fixed order and not by its speed; it has to be
 # within a fifth of the best all the same. Kernels that use the same instructions
-# lie closer than that, and those of an older set are half as fast.
+# lie within a tenth of each other on the processors measured so far.
 FAST_ENOUGH = 0.8
 
 # One thread of OpenBLAS, and our kernel; names of bench/core_bench.cc.
