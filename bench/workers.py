@@ -109,12 +109,14 @@ class Server(Process):
 
     def target(self):
         """host:port, once it listens."""
+        if self._target is None:
+            self._target = f"127.0.0.1:{self._port()}"
+        return self._target
+
+    def _port(self):
         for _ in range(600):
-            if self._target is not None:
-                return self._target
             if self._port_file.exists() and self._port_file.read_text().strip():
-                self._target = f"127.0.0.1:{self._port_file.read_text().strip()}"
-                continue
+                return self._port_file.read_text().strip()
             if not self.running():
                 break
             time.sleep(0.1)

@@ -45,11 +45,10 @@ std::string ReadAll(int fd) {
   }
 }
 
-// What a child process said of the kernel it ran.
+// What a child process said that has passed the self-test.
 struct Answer {
-  std::string kernel;
-  // What is wrong with repeating, if anything; with a status, of the self-test.
-  std::string said;
+  std::string kernel;  // it ran
+  std::string said;    // what is wrong with repeating, if anything
 };
 
 // Runs the tests in a child process. INTERNAL if the self-test fails.

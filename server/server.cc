@@ -60,7 +60,7 @@ void RefuseCompression(grpc::ServerBuilder& builder) {
 // Descriptors of the server itself: gRPC's, the store's, the log's. It idles on
 // 16 (ls /proc/PID/fd); the rest is for what is open for a moment.
 constexpr int64_t kOwnDescriptors = 40;
-// Beyond this even idle connections are a good part of the memory of a machine.
+// More callers than one machine computes for; who has more says so.
 constexpr int64_t kMostConnectionsByDefault = 10'000;
 
 // How many connections may be open, by the flag and by the limit of
@@ -126,15 +126,14 @@ absl::Status Server::Listen(const Config& config) {
       }));
   if (!credentials.ok()) return credentials.status();
   std::vector<ListeningSocket> sockets;
-  for (size_t i = 0; i < config.addresses.size(); ++i) {
-    const ListenAddress& address = config.addresses[i];
+  for (const ListenAddress& address : config.addresses) {
     auto bound = server::Listen(address);
     if (!bound.ok()) {
       return {bound.status().code(),
-              absl::StrCat("cannot listen on ", config.listen[i], ": ",
+              absl::StrCat("cannot listen on ", address.text, ": ",
                            bound.status().message())};
     }
-    const std::string& text = config.listen[i];
+    const std::string& text = address.text;
     const int port = bound->front().port();
     if (port_ == 0) port_ = port;
     addresses_.push_back(

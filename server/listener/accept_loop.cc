@@ -15,8 +15,8 @@
 namespace attention::server {
 namespace {
 
-// For how long nothing is accepted when descriptors have run out: gRPC closes a
-// connection within a few milliseconds, and to look more often costs more.
+// For how long nothing is accepted when descriptors have run out: not long for
+// who waits, and a hundred looks a second cost next to nothing.
 constexpr int kPauseMilliseconds = 10;
 constexpr std::chrono::minutes kBetweenWarnings{1};
 

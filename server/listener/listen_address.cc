@@ -34,6 +34,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text) {
   };
   if (absl::StartsWith(text, kUnix)) {
     ListenAddress address;
+    address.text = text;
     address.path = text.substr(sizeof(kUnix) - 1);
     if (address.path.empty()) return refuse("it has no path");
     // The system's own limit, with the byte that ends it.
@@ -47,6 +48,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos) return refuse("it has no port");
   ListenAddress address;
+  address.text = text;
   address.host = text.substr(0, colon);
   if (absl::StartsWith(address.host, "[") &&
       absl::EndsWith(address.host, "]")) {

@@ -12,6 +12,7 @@ struct ListenAddress {
   std::string host;  // without brackets
   int port = 0;      // 0: any free one
   std::string path;  // of a Unix socket; empty: it is host and port
+  std::string text;  // as it was given
 
   bool is_unix() const { return !path.empty(); }
 

@@ -11,18 +11,18 @@
 #include "server/core/kernel/strip_kernel.h"
 
 int main(int argc, char** argv) {
-  using namespace attention::core;  // NOLINT(google-build-using-namespace)
-  LoadBlasLikeTheServer(argv);
+  namespace core = attention::core;
+  core::LoadBlasLikeTheServer(argv);
   const char* const target = std::getenv("ATTENTION_TEST_VECTOR_TARGET");
-  if (target != nullptr && !UseStripTarget(target)) {
+  if (target != nullptr && !core::UseStripTarget(target)) {
     std::cerr << "this processor cannot run " << target << "\n";
     return 1;
   }
   testing::InitGoogleMock(&argc, argv);
   // A list of tests is read by programs.
   if (!GTEST_FLAG_GET(list_tests)) {
-    std::cout << "OpenBLAS kernel " << BlasKernel() << ", vector target "
-              << StripTarget() << "\n";
+    std::cout << "OpenBLAS kernel " << core::BlasKernel() << ", vector target "
+              << core::StripTarget() << "\n";
   }
   return RUN_ALL_TESTS();
 }

@@ -1,6 +1,6 @@
 // Which of OpenBLAS's kernels to compute with. The library knows the processors
 // of its day; of a newer one it may take its oldest kernel (Prescott: SSE3),
-// which is a fifth as fast and does not repeat its bits.
+// which is slow and does not repeat its bits (./run prove processors).
 #ifndef SERVER_CORE_BLAS_KERNELS_H_
 #define SERVER_CORE_BLAS_KERNELS_H_
 

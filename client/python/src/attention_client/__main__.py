@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         "appends nothing.")
     command.add_argument(
         "--target", default=os.environ.get("ATTENTION_TARGET", "localhost:50051"),
-        help="host:port of the server (ATTENTION_TARGET; now %(default)s)")
+        help="host:port of the server, or unix:PATH (ATTENTION_TARGET; now %(default)s)")
     command.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS",
                          help="of each call (%(default)s)")
     command.add_argument("--tls-ca", metavar="FILE", help="speak TLS with a "
