@@ -106,7 +106,7 @@ absl::StatusOr<weights::WeightSetContents> ContentsOf(
                        absl::StrCat(absl::StripPrefix(drawn.status().message(),
                                                       "initializer "),
                                     ", which --max-message-bytes sets")),
-            "LIMIT_EXCEEDED", {{"flag", "--max-message-bytes"}});
+            v1::ERROR_REASON_LIMIT_EXCEEDED, {{"flag", "--max-message-bytes"}});
       }
       return drawn;
     }

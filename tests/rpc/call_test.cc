@@ -105,7 +105,7 @@ TEST(ToGrpcStatus, CarriesCodeMessageAndDetails) {
   const grpc::Status status = ToGrpcStatus(MayFitLater(
       WithReason(FieldError(absl::StatusCode::kFailedPrecondition,
                             "key.shape[2]", "is 64 but head_dim is 128"),
-                 "REASON", {{"key", "text"}})));
+                 v1::ERROR_REASON_STALLED, {{"key", "text"}})));
   google::rpc::Status details;
   ASSERT_TRUE(details.ParseFromString(status.error_details()));
   EXPECT_EQ(details.code(), grpc::StatusCode::FAILED_PRECONDITION);
@@ -117,8 +117,57 @@ TEST(ToGrpcStatus, CarriesCodeMessageAndDetails) {
   EXPECT_EQ(refusal.field, "key.shape[2]");
   EXPECT_EQ(refusal.description, "is 64 but head_dim is 128");
   EXPECT_TRUE(refusal.retry);
-  EXPECT_EQ(refusal.reason, "REASON");
+  EXPECT_EQ(refusal.reason, "STALLED");
   EXPECT_EQ(refusal.metadata.at("key"), "text");
+}
+
+TEST(ToGrpcStatus, EveryRefusalHasExactlyOneReasonOfTheContract) {
+  for (int code = 1; code <= 16; ++code) {
+    const absl::Status bare(static_cast<absl::StatusCode>(code), "text");
+    for (const absl::Status& status :
+         {bare, FieldError(bare.code(), "name", "is bad"), MayFitLater(bare),
+          WithReason(bare, v1::ERROR_REASON_BUSY),
+          WithReason(WithReason(bare, v1::ERROR_REASON_BUSY),
+                     v1::ERROR_REASON_STALLED)}) {
+      google::rpc::Status details;
+      ASSERT_TRUE(
+          details.ParseFromString(ToGrpcStatus(status).error_details()));
+      int reasons = 0;
+      for (const auto& any : details.details()) {
+        google::rpc::ErrorInfo info;
+        if (!any.UnpackTo(&info)) continue;
+        ++reasons;
+        v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED;
+        EXPECT_TRUE(
+            v1::ErrorReason_Parse("ERROR_REASON_" + info.reason(), &reason))
+            << info.reason();
+        EXPECT_NE(reason, v1::ERROR_REASON_UNSPECIFIED);
+        EXPECT_EQ(info.domain(), "attention.v1");
+      }
+      EXPECT_EQ(reasons, 1) << status;
+    }
+  }
+}
+
+TEST(ToGrpcStatus, ReasonIsWhatTheCodeStandsForUnlessOneIsSaid) {
+  const auto reason = [](const absl::Status& status) {
+    return Refusal(ToGrpcStatus(status)).reason;
+  };
+  EXPECT_EQ(reason(FieldError("name", "is bad")), "INVALID_FIELD");
+  EXPECT_EQ(reason(absl::InvalidArgumentError("x")), "MALFORMED_MESSAGE");
+  EXPECT_EQ(reason(absl::NotFoundError("x")), "NOT_FOUND");
+  EXPECT_EQ(reason(absl::AbortedError("x")), "VERSION_CONFLICT");
+  EXPECT_EQ(reason(absl::ResourceExhaustedError("x")), "LIMIT_EXCEEDED");
+  EXPECT_EQ(reason(MayFitLater(absl::ResourceExhaustedError("x"))), "BUSY");
+  EXPECT_EQ(reason(absl::DeadlineExceededError("x")), "DEADLINE_EXCEEDED");
+  EXPECT_EQ(reason(absl::CancelledError("x")), "CANCELLED");
+  EXPECT_EQ(reason(absl::DataLossError("x")), "DATA_LOSS");
+  EXPECT_EQ(reason(absl::UnavailableError("x")), "STORE_UNAVAILABLE");
+  EXPECT_EQ(reason(absl::UnimplementedError("x")), "UNKNOWN_METHOD");
+  EXPECT_EQ(reason(absl::UnknownError("x")), "INTERNAL");
+  EXPECT_EQ(
+      reason(WithReason(absl::AbortedError("x"), v1::ERROR_REASON_STALLED)),
+      "STALLED");
 }
 
 TEST(ToGrpcStatus, LongTextIsCutBetweenCharacters) {

@@ -247,7 +247,7 @@ class AttentionStream final
     switch (end_) {
       case End::kDraining:
         return WithReason(absl::UnavailableError("the server is draining"),
-                          "DRAINING");
+                          v1::ERROR_REASON_DRAINING);
       case End::kOutOfMemory:
         return OutOfMemory();
       case End::kBroken: {

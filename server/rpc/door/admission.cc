@@ -31,7 +31,7 @@ absl::Status Admission::Enter(int64_t bytes, Ticket& ticket) {
   const auto lock = core::BriefLock(mutex_);
   if (draining_) {
     return WithReason(absl::UnavailableError("the server is draining"),
-                      "DRAINING");
+                      v1::ERROR_REASON_DRAINING);
   }
   if (bytes > limits_.max_message_bytes) {
     return OverLimit("bytes of the request message:", bytes,
@@ -42,7 +42,7 @@ absl::Status Admission::Enter(int64_t bytes, Ticket& ticket) {
         absl::ResourceExhaustedError(absl::StrCat(
             "the server already holds ", requests_,
             " requests, the limit that --max-requests-in-flight sets")),
-        "BUSY", {{"flag", "--max-requests-in-flight"}}));
+        v1::ERROR_REASON_BUSY, {{"flag", "--max-requests-in-flight"}}));
   }
   absl::Status status = TakeLocked(ticket, bytes);
   if (!status.ok()) return status;
@@ -73,7 +73,7 @@ absl::Status Admission::TakeLocked(Ticket& ticket, int64_t bytes) {
             "this request takes ", of_request, " bytes and the server holds ",
             bytes_ - ticket.bytes_, " for others, together over the limit of ",
             max_bytes, " that --max-bytes-in-flight sets")),
-        "BUSY", {{"flag", "--max-bytes-in-flight"}}));
+        v1::ERROR_REASON_BUSY, {{"flag", "--max-bytes-in-flight"}}));
   }
   bytes_ += bytes;
   ticket.bytes_ = of_request;

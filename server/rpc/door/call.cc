@@ -26,8 +26,9 @@ bool IsOurMistake(const absl::Status& status) {
 }  // namespace
 
 absl::Status OutOfMemory() {
-  return MayFitLater(WithReason(
-      absl::ResourceExhaustedError("the server is out of memory"), "BUSY"));
+  return MayFitLater(
+      WithReason(absl::ResourceExhaustedError("the server is out of memory"),
+                 v1::ERROR_REASON_BUSY));
 }
 
 absl::Status FromPool(const absl::Status& status) {
@@ -78,7 +79,7 @@ absl::Status Call::Concealed() const {
   return WithReason(
       absl::InternalError(absl::StrCat(
           "internal error; the server's log has it under request ", id)),
-      "INTERNAL", {{"request_id", id}});
+      v1::ERROR_REASON_INTERNAL, {{"request_id", id}});
 }
 
 void Call::Guard(absl::FunctionRef<void()> body) {

@@ -36,13 +36,45 @@ std::string Cut(absl::string_view text, size_t max_bytes) {
   return absl::StrCat(text.substr(0, end), kEllipsis);
 }
 
+// The reason of a status that says none.
+v1::ErrorReason ReasonOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      return ErrorField(status).empty() ? v1::ERROR_REASON_MALFORMED_MESSAGE
+                                        : v1::ERROR_REASON_INVALID_FIELD;
+    case absl::StatusCode::kNotFound:
+      return v1::ERROR_REASON_NOT_FOUND;
+    case absl::StatusCode::kAborted:
+      return v1::ERROR_REASON_VERSION_CONFLICT;
+    case absl::StatusCode::kFailedPrecondition:
+      return v1::ERROR_REASON_FAILED_PRECONDITION;
+    case absl::StatusCode::kResourceExhausted:
+      return status.GetPayload(kRetryPayload).has_value()
+                 ? v1::ERROR_REASON_BUSY
+                 : v1::ERROR_REASON_LIMIT_EXCEEDED;
+    case absl::StatusCode::kDeadlineExceeded:
+      return v1::ERROR_REASON_DEADLINE_EXCEEDED;
+    case absl::StatusCode::kCancelled:
+      return v1::ERROR_REASON_CANCELLED;
+    case absl::StatusCode::kDataLoss:
+      return v1::ERROR_REASON_DATA_LOSS;
+    case absl::StatusCode::kUnavailable:
+      return v1::ERROR_REASON_STORE_UNAVAILABLE;
+    case absl::StatusCode::kUnimplemented:
+      return v1::ERROR_REASON_UNKNOWN_METHOD;
+    default:
+      return v1::ERROR_REASON_INTERNAL;
+  }
+}
+
 }  // namespace
 
 absl::Status WithReason(
-    absl::Status status, absl::string_view reason,
+    absl::Status status, v1::ErrorReason reason,
     const std::vector<std::pair<std::string, std::string>>& metadata) {
   google::rpc::ErrorInfo info;
-  info.set_reason(std::string(reason));
+  info.set_reason(std::string(
+      absl::StripPrefix(v1::ErrorReason_Name(reason), "ERROR_REASON_")));
   info.set_domain(std::string(kErrorDomain));
   for (const auto& [key, text] : metadata) {
     (*info.mutable_metadata())[key] = text;
@@ -60,7 +92,7 @@ absl::Status OverLimit(absl::string_view what, int64_t needed, int64_t limit,
   return WithReason(absl::ResourceExhaustedError(
                         absl::StrCat(what, " ", needed, ", over the limit of ",
                                      limit, " that --", flag, " sets")),
-                    "LIMIT_EXCEEDED",
+                    v1::ERROR_REASON_LIMIT_EXCEEDED,
                     {{"flag", absl::StrCat("--", flag)},
                      {"limit", absl::StrCat(limit)},
                      {"needed", absl::StrCat(needed)}});
@@ -93,11 +125,11 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
     retry.mutable_retry_delay()->set_nanos(kRetryNanos);
     details.add_details()->PackFrom(retry);
   }
-  if (const auto payload = status.GetPayload(kErrorInfoPayload)) {
-    google::rpc::ErrorInfo info;
-    info.ParseFromString(std::string(*payload));
-    details.add_details()->PackFrom(info);
-  }
+  const absl::Status reasoned =
+      HasReason(status) ? status : WithReason(status, ReasonOf(status));
+  google::rpc::ErrorInfo info;
+  info.ParseFromString(std::string(*reasoned.GetPayload(kErrorInfoPayload)));
+  details.add_details()->PackFrom(info);
   return {code, message, details.SerializeAsString()};
 }
 

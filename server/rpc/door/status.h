@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "attention/v1/attention.pb.h"
 
 namespace attention::rpc {
 
@@ -26,9 +27,10 @@ absl::Status OverLimit(absl::string_view what, int64_t needed, int64_t limit,
 // Adds google.rpc.RetryInfo: the same request may succeed a little later.
 absl::Status MayFitLater(absl::Status status);
 
-// Adds google.rpc.ErrorInfo with this reason.
+// Says the reason of a refusal, where its code alone does not: the google.rpc.
+// ErrorInfo it will carry. The last one counts.
 absl::Status WithReason(
-    absl::Status status, absl::string_view reason,
+    absl::Status status, v1::ErrorReason reason,
     const std::vector<std::pair<std::string, std::string>>& metadata = {});
 
 // Whether WithReason was applied.
@@ -36,8 +38,9 @@ bool HasReason(const absl::Status& status);
 
 // The one place where a status becomes gRPC's. The code is the same; details
 // are a serialized google.rpc.Status with BadRequest if the status names a
-// field (proto/field_error.h), and RetryInfo and ErrorInfo if they were added.
-// A text longer than fits a trailer is cut.
+// field (proto/field_error.h), RetryInfo if it was added, and exactly one
+// ErrorInfo: that of WithReason, or what the code stands for. A text longer
+// than fits a trailer is cut.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 }  // namespace attention::rpc

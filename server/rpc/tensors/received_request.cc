@@ -11,7 +11,7 @@ namespace {
 // `status` of a parser with a reason that a program can read.
 absl::Status Named(absl::Status status) {
   if (status.ok()) return status;
-  return WithReason(std::move(status), "MALFORMED_MESSAGE");
+  return WithReason(std::move(status), v1::ERROR_REASON_MALFORMED_MESSAGE);
 }
 
 }  // namespace

@@ -177,7 +177,7 @@ class WeightsUpload final
                                   " s; at least ", kMaxChunkBytes,
                                   " have to come in the time that "
                                   "--max-upload-idle sets")),
-        "STALLED", {{"flag", "--max-upload-idle"}}));
+        v1::ERROR_REASON_STALLED, {{"flag", "--max-upload-idle"}}));
   }
 
   void TakeMessage() {
