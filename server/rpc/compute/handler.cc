@@ -103,8 +103,8 @@ class Computing : public std::enable_shared_from_this<Computing> {
     if (!version.ok()) return version.status();
     version_ = *std::move(version);
     request_->Allocate(backend_.buffers);
-    absl::StatusOr<ComputeRequest> parsed = ParseComputeRequest(
-        request_->message(), request_->data(), version_.get(), backend_.limits);
+    absl::StatusOr<ComputeRequest> parsed =
+        ParseComputeRequest(*request_, version_.get(), backend_.limits);
     if (!parsed.ok()) return parsed.status();
     parsed_ = *std::move(parsed);
     return in_double() ? CheckIn<double>() : CheckIn<float>();
@@ -131,7 +131,7 @@ class Computing : public std::enable_shared_from_this<Computing> {
     absl::StatusOr<std::optional<core::LayerWeights<T>>> layer = Layer<T>();
     if (!layer.ok()) return layer.status();
     absl::StatusOr<core::Computation> computation = ComputeSteps<T>(
-        *parsed_, request_->gather(), [this] { request_->Gathered(); },
+        *parsed_, *request_, [this] { request_->Gathered(); },
         PointerTo(*layer), backend_.buffers, reply_, owner_of_steps_);
     if (!computation.ok()) return computation.status();
     steps_ = *std::move(computation);

@@ -53,11 +53,13 @@ absl::Status CheckBroadcast(const TensorView& tensor,
 }
 
 absl::StatusOr<TensorView> ParseBroadcast(const v1::Tensor& tensor,
-                                          absl::string_view data,
-                                          absl::string_view field, bool boolean,
+                                          absl::string_view field,
+                                          const ReceivedRequest& received,
+                                          bool boolean,
                                           const CodecLimits& limits,
                                           const core::AttentionShape& shape) {
-  absl::StatusOr<TensorView> view = TensorView::Of(tensor, data, field, limits);
+  absl::StatusOr<TensorView> view =
+      TensorView::Of(tensor, received.data(field), field, limits);
   if (!view.ok()) return view;
   if (IsFloat(view->dtype()) == boolean) {
     return FieldError(
@@ -109,19 +111,19 @@ absl::Status ParseMatrix(const v1::AttentionMatrixOptions& message,
 
 }  // namespace
 
-absl::Status ParseMasks(const v1::ComputeAttentionRequest& message,
-                        const PerTensor<absl::string_view>& data,
+absl::Status ParseMasks(const ReceivedRequest& received,
                         const CodecLimits& limits, ComputeRequest& request) {
+  const v1::ComputeAttentionRequest& message = received.message();
   if (message.has_attend_mask()) {
     absl::StatusOr<TensorView> view =
-        ParseBroadcast(message.attend_mask(), data.attend_mask, "attend_mask",
-                       true, limits, request.shape);
+        ParseBroadcast(message.attend_mask(), "attend_mask", received, true,
+                       limits, request.shape);
     if (!view.ok()) return view.status();
     request.attend_mask = *std::move(view);
   }
   if (message.has_bias()) {
     absl::StatusOr<TensorView> view = ParseBroadcast(
-        message.bias(), data.bias, "bias", false, limits, request.shape);
+        message.bias(), "bias", received, false, limits, request.shape);
     if (!view.ok()) return view.status();
     request.bias = *std::move(view);
   }

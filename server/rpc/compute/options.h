@@ -5,15 +5,14 @@
 #include "absl/status/status.h"
 #include "attention/v1/attention.pb.h"
 #include "proto/codec.h"
-#include "proto/split_request.h"
 #include "server/rpc/compute/request.h"
+#include "server/rpc/tensors/received_request.h"
 
 namespace attention::rpc {
 
 // attend_mask and bias: dtype, rank, and each axis of full size or 1.
 // REQUIRES: request.shape.
-absl::Status ParseMasks(const v1::ComputeAttentionRequest& message,
-                        const PerTensor<absl::string_view>& data,
+absl::Status ParseMasks(const ReceivedRequest& received,
                         const CodecLimits& limits, ComputeRequest& request);
 
 // Positions, lengths, factors, dropout. Their ranges are left to

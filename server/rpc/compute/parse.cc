@@ -29,11 +29,12 @@ std::string NameOf(const weights::WeightSetVersion& version) {
 
 // Reads key or value: a float tensor like the query in rank, dtype and batch.
 absl::StatusOr<TensorView> ParseLikeQuery(const v1::Tensor& tensor,
-                                          absl::string_view data,
                                           absl::string_view field,
+                                          const ReceivedRequest& received,
                                           const TensorView& query,
                                           const CodecLimits& limits) {
-  absl::StatusOr<TensorView> view = TensorView::Of(tensor, data, field, limits);
+  absl::StatusOr<TensorView> view =
+      TensorView::Of(tensor, received.data(field), field, limits);
   if (!view.ok()) return view;
   if (view->dtype() != query.dtype()) {
     return FieldError(
@@ -74,13 +75,12 @@ absl::Status CheckQuery(const TensorView& query, bool with_weight_set) {
   return absl::OkStatus();
 }
 
-absl::Status ParseTensors(const v1::ComputeAttentionRequest& message,
-                          const PerTensor<absl::string_view>& data,
-                          bool with_weight_set, const CodecLimits& limits,
-                          ComputeRequest& request) {
+absl::Status ParseTensors(const ReceivedRequest& received, bool with_weight_set,
+                          const CodecLimits& limits, ComputeRequest& request) {
+  const v1::ComputeAttentionRequest& message = received.message();
   if (!message.has_query()) return FieldError("query", "is required");
   absl::StatusOr<TensorView> query =
-      TensorView::Of(message.query(), data.query, "query", limits);
+      TensorView::Of(message.query(), received.data("query"), "query", limits);
   if (!query.ok()) return query.status();
   if (absl::Status status = CheckQuery(*query, with_weight_set); !status.ok()) {
     return status;
@@ -89,7 +89,7 @@ absl::Status ParseTensors(const v1::ComputeAttentionRequest& message,
 
   if (message.has_key()) {
     absl::StatusOr<TensorView> key =
-        ParseLikeQuery(message.key(), data.key, "key", request.query, limits);
+        ParseLikeQuery(message.key(), "key", received, request.query, limits);
     if (!key.ok()) return key.status();
     request.key = *std::move(key);
     request.own_key = true;
@@ -100,7 +100,7 @@ absl::Status ParseTensors(const v1::ComputeAttentionRequest& message,
       return FieldError("value", "comes without key; send key too");
     }
     absl::StatusOr<TensorView> value = ParseLikeQuery(
-        message.value(), data.value, "value", request.query, limits);
+        message.value(), "value", received, request.query, limits);
     if (!value.ok()) return value.status();
     request.value = *std::move(value);
     request.own_value = true;
@@ -294,14 +294,14 @@ absl::Status CheckAgainstWeightSet(const v1::ComputeAttentionRequest& message,
 }  // namespace
 
 absl::StatusOr<ComputeRequest> ParseComputeRequest(
-    const v1::ComputeAttentionRequest& message,
-    const PerTensor<absl::string_view>& data,
-    const weights::WeightSetVersion* version, const Limits& limits) {
+    const ReceivedRequest& received, const weights::WeightSetVersion* version,
+    const Limits& limits) {
+  const v1::ComputeAttentionRequest& message = received.message();
   CodecLimits codec_limits;
   codec_limits.max_axis = limits.max_axis;
   ComputeRequest request;
   absl::Status status =
-      ParseTensors(message, data, version != nullptr, codec_limits, request);
+      ParseTensors(received, version != nullptr, codec_limits, request);
   if (status.ok() && version != nullptr) {
     status = CheckAgainstWeightSet(message, *version, request);
   } else if (status.ok()) {
@@ -311,7 +311,7 @@ absl::StatusOr<ComputeRequest> ParseComputeRequest(
                                    : CheckHeadsSideBySide(request);
     }
   }
-  if (status.ok()) status = ParseMasks(message, data, codec_limits, request);
+  if (status.ok()) status = ParseMasks(received, codec_limits, request);
   if (status.ok()) status = ParseOptions(message, request);
   if (status.ok()) status = ParseWanted(message, request);
   if (!status.ok()) return status;

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "proto/join_message.h"
+
 namespace attention::rpc {
 namespace {
 
@@ -42,21 +44,16 @@ grpc::Slice OneSlice(const TextWithGaps& joined) {
 }
 
 // The buffer that holds `data`.
-Buffer& Holder(PerResult<Buffer>& buffers, absl::string_view data) {
-  for (Buffer* buffer :
-       {&buffers.output, &buffers.attention_matrix, &buffers.top_k_weights}) {
-    if (buffer->data() == data.data()) return *buffer;
-  }
-  return buffers.lse;
+Buffer& Holder(ComputeReply& reply, absl::string_view data) {
+  return std::find_if(reply.tensors.begin(), reply.tensors.end(),
+                      [&](const ReplyTensor& tensor) {
+                        return tensor.data.data() == data.data();
+                      })
+      ->data;
 }
 
-PerResult<absl::string_view> ViewsOf(const PerResult<Buffer>& data) {
-  return {ViewOf(data.output), ViewOf(data.attention_matrix),
-          ViewOf(data.top_k_weights), ViewOf(data.lse)};
-}
-
-// The bytes of `joined`, whose gaps are filled by `data`.
-grpc::ByteBuffer ToSlices(TextWithGaps joined, PerResult<Buffer>& data) {
+// The bytes of `joined`, whose gaps are filled by the tensors of `reply`.
+grpc::ByteBuffer ToSlices(TextWithGaps joined, ComputeReply& reply) {
   if (joined.size() < kWorthASlice) {
     const grpc::Slice slice = OneSlice(joined);
     return {&slice, 1};
@@ -72,24 +69,35 @@ grpc::ByteBuffer ToSlices(TextWithGaps joined, PerResult<Buffer>& data) {
   };
   for (const TextWithGaps::Gap& gap : shared->gaps) {
     add_text(gap.at);
-    slices.push_back(Owning(gap.data, std::move(Holder(data, gap.data))));
+    slices.push_back(Owning(gap.data, std::move(Holder(reply, gap.data))));
   }
   add_text(shared->text.size());
   return {slices.data(), slices.size()};
 }
 
+// The bytes of `message`, which is the reply's, or what it is sent in with
+// `around` before its paths.
+grpc::ByteBuffer Bytes(const google::protobuf::Message& message,
+                       const TensorTable& table, absl::string_view around,
+                       ComputeReply& reply) {
+  absl::InlinedVector<TensorData, 4> data;
+  for (const ReplyTensor& tensor : reply.tensors) {
+    data.push_back({tensor.path, ViewOf(tensor.data)});
+  }
+  return ToSlices(JoinMessage(message, table, around, data), reply);
+}
+
 }  // namespace
 
 grpc::ByteBuffer Serialize(ComputeReply&& reply) {
-  TextWithGaps joined;
-  JoinResponse(reply.message, ViewsOf(reply.data), joined);
-  return ToSlices(std::move(joined), reply.data);
+  return Bytes(reply.message, TensorTableOf<v1::ComputeAttentionResponse>(), "",
+               reply);
 }
 
 grpc::ByteBuffer SerializeStreamed(uint64_t id, ComputeReply&& reply) {
-  TextWithGaps joined;
-  JoinStreamResponse(id, reply.message, ViewsOf(reply.data), joined);
-  return ToSlices(std::move(joined), reply.data);
+  reply.envelope.set_id(id);
+  return Bytes(reply.envelope, TensorTableOf<v1::StreamAttentionResponse>(),
+               "response.", reply);
 }
 
 }  // namespace attention::rpc

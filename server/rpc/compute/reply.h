@@ -7,21 +7,31 @@
 
 #include <cstdint>
 
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/string_view.h"
 #include "attention/v1/attention.pb.h"
-#include "proto/join_response.h"
 #include "server/rpc/tensors/buffer_pool.h"
 
 namespace attention::rpc {
 
-// The data of the tensors lies in `data`; `message` has everything else.
+// A tensor of a reply whose elements go out as data.
+struct ReplyTensor {
+  absl::string_view
+      path;  // in the reply: "output", "top_k.weights"; a constant
+  Buffer data;
+};
+
+// The data of the tensors lies in `tensors`; `message` has everything else.
 struct ComputeReply {
   // The message is made on `arena`, which outlives this.
   explicit ComputeReply(google::protobuf::Arena& arena)
-      : message(*google::protobuf::Arena::CreateMessage<
-                v1::ComputeAttentionResponse>(&arena)) {}
+      : envelope(*google::protobuf::Arena::CreateMessage<
+                 v1::StreamAttentionResponse>(&arena)),
+        message(*envelope.mutable_response()) {}
 
+  v1::StreamAttentionResponse& envelope;  // what a stream sends it in
   v1::ComputeAttentionResponse& message;
-  PerResult<Buffer> data;
+  absl::InlinedVector<ReplyTensor, 1> tensors;
 };
 
 // The bytes protobuf would make of the whole. Data large enough to be worth it

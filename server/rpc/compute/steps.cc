@@ -31,10 +31,11 @@ int64_t Product(const Axes& shape) {
 // A tensor of the reply that is computed in T: in its own bytes where they can
 // hold T, in a buffer that Encode writes out elsewhere.
 template <typename T>
-class ReplyTensor {
+class ComputedTensor {
  public:
-  ReplyTensor(v1::Tensor& tensor, Buffer& bytes, BufferPool& buffers,
-              Axes shape, v1::DataType dtype, bool as_values, std::string field)
+  ComputedTensor(v1::Tensor& tensor, Buffer& bytes, BufferPool& buffers,
+                 Axes shape, v1::DataType dtype, bool as_values,
+                 std::string field)
       : tensor_(tensor),
         shape_(std::move(shape)),
         dtype_(dtype),
@@ -96,10 +97,10 @@ ConstTensor4<T> Broadcast(const T* data, absl::Span<const int64_t> axes,
 template <typename T>
 class Steps {
  public:
-  Steps(const ComputeRequest& request, const PerTensor<Gather>& data,
+  Steps(const ComputeRequest& request, const ReceivedRequest& received,
         bool projected, BufferPool& buffers, ComputeReply& reply)
       : request_(request),
-        received_(data),
+        received_(received),
         projected_(projected),
         buffers_(buffers),
         reply_(reply) {}
@@ -115,36 +116,37 @@ class Steps {
   // The request's tensors, and the steps that make them readable.
   void AddInputs(Computation& steps) {
     using Accept = TensorView::Accept;
-    query_ =
-        DecodeFloats<T>(request_.query, received_.query, Accept::kFinite, {});
+    query_ = DecodeFloats<T>(request_.query, received_.gather("query"),
+                             Accept::kFinite, {});
     steps.push_back(std::move(query_.step));
     inputs_.query =
         SplitHeads(query_.data, request_.query, request_.shape.num_heads);
     const T* key = query_.data;
     if (request_.own_key) {
-      key_ = DecodeFloats<T>(request_.key, received_.key, Accept::kFinite,
-                             Valid(request_.key));
+      key_ = DecodeFloats<T>(request_.key, received_.gather("key"),
+                             Accept::kFinite, Valid(request_.key));
       steps.push_back(std::move(key_.step));
       key = key_.data;
     }
     inputs_.key = SplitHeads(key, request_.key, request_.shape.num_kv_heads);
     const T* value = key;
     if (request_.own_value) {
-      value_ = DecodeFloats<T>(request_.value, received_.value, Accept::kFinite,
-                               Valid(request_.value));
+      value_ = DecodeFloats<T>(request_.value, received_.gather("value"),
+                               Accept::kFinite, Valid(request_.value));
       steps.push_back(std::move(value_.step));
       value = value_.data;
     }
     inputs_.value =
         SplitHeads(value, request_.value, request_.shape.num_kv_heads);
     if (request_.attend_mask) {
-      mask_ = DecodeMask(*request_.attend_mask, received_.attend_mask);
+      mask_ =
+          DecodeMask(*request_.attend_mask, received_.gather("attend_mask"));
       steps.push_back(std::move(mask_.step));
       inputs_.attend_mask =
           Broadcast(mask_.data, request_.attend_mask->shape(), request_.shape);
     }
     if (request_.bias) {
-      bias_ = DecodeFloats<T>(*request_.bias, received_.bias,
+      bias_ = DecodeFloats<T>(*request_.bias, received_.gather("bias"),
                               Accept::kFiniteOrMinusInf, {});
       steps.push_back(std::move(bias_.step));
       inputs_.bias =
@@ -158,7 +160,7 @@ class Steps {
     const auto& [batch, heads, kv_heads, rows, kv_len, head_dim, value_dim] =
         shape;
     T* const output =
-        Add(*reply_.message.mutable_output(), reply_.data.output,
+        Add(*reply_.message.mutable_output(),
             request_.WithBatch(request_.heads_apart
                                    ? Axes{heads, rows, value_dim}
                                    : Axes{rows, request_.output_width}),
@@ -178,7 +180,6 @@ class Steps {
       const bool mean = request_.mean_over_heads;
       outputs_.matrix =
           core::Dense(Add(*reply_.message.mutable_attention_matrix(),
-                          reply_.data.attention_matrix,
                           request_.WithBatch(mean ? Axes{rows, kv_len}
                                                   : Axes{heads, rows, kv_len}),
                           request_.compute_dtype(), "attention_matrix"),
@@ -186,11 +187,11 @@ class Steps {
     }
     if (request_.top_k) {
       const int64_t k = *request_.top_k;
-      outputs_.top_k_weights = core::Dense(
-          Add(*reply_.message.mutable_top_k()->mutable_weights(),
-              reply_.data.top_k_weights, request_.WithBatch({heads, rows, k}),
-              request_.compute_dtype(), "top_k.weights"),
-          {batch, heads, rows, k});
+      outputs_.top_k_weights =
+          core::Dense(Add(*reply_.message.mutable_top_k()->mutable_weights(),
+                          request_.WithBatch({heads, rows, k}),
+                          request_.compute_dtype(), "top_k.weights"),
+                      {batch, heads, rows, k});
       auto& indices = *reply_.message.mutable_top_k()->mutable_indices();
       const int64_t entries = batch * heads * rows * k;
       indices.Resize(static_cast<int>(entries), 0);
@@ -199,19 +200,18 @@ class Steps {
                       {batch, heads, rows, k});
     }
     if (request_.want_lse) {
-      outputs_.lse =
-          core::Dense(Add(*reply_.message.mutable_lse(), reply_.data.lse,
-                          request_.WithBatch({heads, rows}),
-                          request_.compute_dtype(), "lse"),
-                      {batch, heads, rows, 1});
+      outputs_.lse = core::Dense(
+          Add(*reply_.message.mutable_lse(), request_.WithBatch({heads, rows}),
+              request_.compute_dtype(), "lse"),
+          {batch, heads, rows, 1});
     }
   }
 
   // Adds the step that writes out what could not be computed in place, if there
   // is anything.
   void AddEncoding(Computation& steps) const {
-    std::vector<const ReplyTensor<T>*> left;
-    for (const ReplyTensor<T>& tensor : tensors_) {
+    std::vector<const ComputedTensor<T>*> left;
+    for (const ComputedTensor<T>& tensor : tensors_) {
       if (!tensor.in_place()) left.push_back(&tensor);
     }
     if (left.empty()) return;
@@ -252,15 +252,17 @@ class Steps {
                                  {batch, split, len, shape.back() / split});
   }
 
-  T* Add(v1::Tensor& tensor, Buffer& bytes, Axes shape, v1::DataType dtype,
-         std::string field) {
+  T* Add(v1::Tensor& tensor, Axes shape, v1::DataType dtype,
+         absl::string_view field) {
+    Buffer bytes;
     tensors_.emplace_back(tensor, bytes, buffers_, std::move(shape), dtype,
-                          request_.reply_as_values(), std::move(field));
+                          request_.reply_as_values(), std::string(field));
+    reply_.tensors.push_back({field, std::move(bytes)});
     return tensors_.back().data();
   }
 
   const ComputeRequest& request_;
-  const PerTensor<Gather> received_;
+  const ReceivedRequest& received_;
   const bool projected_;
   BufferPool& buffers_;
   ComputeReply& reply_;
@@ -270,7 +272,7 @@ class Steps {
   Input<T> value_;
   Input<T> bias_;
   Input<uint8_t> mask_;
-  absl::InlinedVector<ReplyTensor<T>, 1> tensors_;  // complete before use
+  absl::InlinedVector<ComputedTensor<T>, 1> tensors_;  // complete before use
   int32_t no_indices_[1] = {};
   core::AttentionInputs<T> inputs_;
   core::AttentionOutputs<T> outputs_;
@@ -280,11 +282,11 @@ class Steps {
 
 template <typename T>
 absl::StatusOr<Computation> ComputeSteps(
-    const ComputeRequest& request, const PerTensor<Gather>& data,
+    const ComputeRequest& request, const ReceivedRequest& received,
     std::function<void()> gathered, const core::LayerWeights<T>* layer,
     BufferPool& buffers, ComputeReply& reply, std::shared_ptr<void>& owner) {
-  const auto owned = std::make_shared<Steps<T>>(request, data, layer != nullptr,
-                                                buffers, reply);
+  const auto owned = std::make_shared<Steps<T>>(
+      request, received, layer != nullptr, buffers, reply);
   owner = owned;
   Computation steps;
   steps.reserve(kUsualSteps);
@@ -314,11 +316,11 @@ absl::StatusOr<Computation> ComputeSteps(
 }
 
 template absl::StatusOr<Computation> ComputeSteps<float>(
-    const ComputeRequest&, const PerTensor<Gather>&, std::function<void()>,
+    const ComputeRequest&, const ReceivedRequest&, std::function<void()>,
     const core::LayerWeights<float>*, BufferPool&, ComputeReply&,
     std::shared_ptr<void>&);
 template absl::StatusOr<Computation> ComputeSteps<double>(
-    const ComputeRequest&, const PerTensor<Gather>&, std::function<void()>,
+    const ComputeRequest&, const ReceivedRequest&, std::function<void()>,
     const core::LayerWeights<double>*, BufferPool&, ComputeReply&,
     std::shared_ptr<void>&);
 

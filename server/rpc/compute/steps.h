@@ -11,25 +11,25 @@
 #include "server/rpc/compute/reply.h"
 #include "server/rpc/compute/request.h"
 #include "server/rpc/tensors/buffer_pool.h"
-#include "server/rpc/tensors/input.h"
+#include "server/rpc/tensors/received_request.h"
 
 namespace attention::rpc {
 
 // Steps that gather and check the elements of the request, and convert those
-// that cannot be used in place; call `gathered`, after which the memory that
-// `data` gathers from is not read any more; compute; and write the tensors of
+// that cannot be used in place; call `gathered`, after which what was
+// received is not read any more; compute; and write the tensors of
 // `reply`. Results are computed straight into the reply where its bytes can
 // hold T. Of key and value nothing beyond key_lengths is used or checked.
 // Allocates what CostOf counted; throws std::bad_alloc. INVALID_ARGUMENT if an
 // option is out of range.
 //
-// The steps refer to `request` and the message behind it, to the memory of
-// `data` and behind `layer` (null without a weight set), to `reply`, and to
+// The steps refer to `request`, to `received` behind it, to the memory behind
+// `layer` (null without a weight set), to `reply`, and to
 // `owner`, which holds everything else. T is float or double, as
 // request.compute_dtype() says.
 template <typename T>
 absl::StatusOr<core::Computation> ComputeSteps(
-    const ComputeRequest& request, const PerTensor<Gather>& data,
+    const ComputeRequest& request, const ReceivedRequest& received,
     std::function<void()> gathered, const core::LayerWeights<T>* layer,
     BufferPool& buffers, ComputeReply& reply, std::shared_ptr<void>& owner);
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "proto/codec.h"
-#include "proto/split_request.h"
+#include "proto/split_message.h"
 #include "server/core/pool/compute_pool.h"
 
 namespace attention::rpc {

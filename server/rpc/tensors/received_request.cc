@@ -43,39 +43,53 @@ size_t ReceivedRequest::size() const {
 }
 
 absl::Status ReceivedRequest::Parse() {
-  return Named(
-      form_ == Form::kStreamed
-          ? SplitStreamRequest(pieces_, *message_, scattered_)
-          : SplitRequest(pieces_, *message_->mutable_request(), scattered_));
+  const bool streamed = form_ == Form::kStreamed;
+  const TensorTable& table = streamed
+                                 ? TensorTableOf<v1::StreamAttentionRequest>()
+                                 : TensorTableOf<v1::ComputeAttentionRequest>();
+  google::protobuf::Message& message =
+      streamed ? static_cast<google::protobuf::Message&>(*message_)
+               : static_cast<google::protobuf::Message&>(
+                     *message_->mutable_request());
+  CutTensors cut;
+  absl::Status status = Named(SplitMessage(pieces_, table, message, cut));
+  if (!status.ok()) return status;
+  // What is around the request is no part of its tensors' paths.
+  const absl::string_view around = streamed ? "request." : "";
+  for (CutTensor& tensor : cut) {
+    if (tensor.data.size == 0) continue;
+    tensors_.push_back({table.path(tensor.number).substr(around.size()),
+                        std::move(tensor.data),
+                        {}});
+  }
+  return status;
 }
 
 uint64_t ReceivedRequest::stream_id() const { return StreamRequestId(pieces_); }
 
 void ReceivedRequest::Allocate(BufferPool& buffers) {
-  const auto take = [&](const ScatteredBytes& from, Buffer& to) {
-    if (from.size > 0) to = buffers.Take(from.size);
-  };
-  take(scattered_.query, buffers_.query);
-  take(scattered_.key, buffers_.key);
-  take(scattered_.value, buffers_.value);
-  take(scattered_.attend_mask, buffers_.attend_mask);
-  take(scattered_.bias, buffers_.bias);
+  for (ReceivedTensor& tensor : tensors_) {
+    tensor.buffer = buffers.Take(tensor.data.size);
+  }
 }
 
-PerTensor<absl::string_view> ReceivedRequest::data() const {
-  const auto view = [](const Buffer& buffer) {
-    return absl::string_view(buffer.data(), static_cast<size_t>(buffer.size()));
-  };
-  return {view(buffers_.query), view(buffers_.key), view(buffers_.value),
-          view(buffers_.attend_mask), view(buffers_.bias)};
+const ReceivedTensor* ReceivedRequest::Find(absl::string_view path) const {
+  for (const ReceivedTensor& tensor : tensors_) {
+    if (tensor.path == path) return &tensor;
+  }
+  return nullptr;
 }
 
-PerTensor<Gather> ReceivedRequest::gather() const {
-  return {{&scattered_.query, buffers_.query.data()},
-          {&scattered_.key, buffers_.key.data()},
-          {&scattered_.value, buffers_.value.data()},
-          {&scattered_.attend_mask, buffers_.attend_mask.data()},
-          {&scattered_.bias, buffers_.bias.data()}};
+absl::string_view ReceivedRequest::data(absl::string_view path) const {
+  const ReceivedTensor* const tensor = Find(path);
+  if (tensor == nullptr) return {};
+  return {tensor->buffer.data(), static_cast<size_t>(tensor->buffer.size())};
+}
+
+Gather ReceivedRequest::gather(absl::string_view path) const {
+  const ReceivedTensor* const tensor = Find(path);
+  if (tensor == nullptr) return {};
+  return {&tensor->data, tensor->buffer.data()};
 }
 
 void ReceivedRequest::Gathered() {

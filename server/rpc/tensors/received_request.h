@@ -1,4 +1,4 @@
-// A ComputeAttentionRequest between the network and its computation.
+// A request with tensors between the network and its computation.
 #ifndef SERVER_RPC_TENSORS_RECEIVED_REQUEST_H_
 #define SERVER_RPC_TENSORS_RECEIVED_REQUEST_H_
 
@@ -13,11 +13,18 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "attention/v1/attention.pb.h"
-#include "proto/split_request.h"
+#include "proto/split_message.h"
 #include "server/rpc/tensors/buffer_pool.h"
 #include "server/rpc/tensors/input.h"
 
 namespace attention::rpc {
+
+// A tensor of a request whose elements came as data.
+struct ReceivedTensor {
+  absl::string_view path;  // in the request: "query", "weights.key.bias"
+  ScatteredBytes data;     // as it was received
+  Buffer buffer;           // where it is gathered, once there is one
+};
 
 // Holds what was received, and then the memory its tensors' data are gathered
 // in. One thread at a time.
@@ -57,9 +64,13 @@ class ReceivedRequest {
   // Takes memory for the data of the tensors. Throws std::bad_alloc.
   void Allocate(BufferPool& buffers);
 
-  // Where the data will lie, and how it gets there. REQUIRES: Allocate.
-  PerTensor<absl::string_view> data() const;
-  PerTensor<Gather> gather() const;
+  // The tensor with this path; null if it did not come as data.
+  const ReceivedTensor* Find(absl::string_view path) const;
+
+  // Where its data will lie, and how it gets there; empty if it did not come as
+  // data. REQUIRES: Allocate.
+  absl::string_view data(absl::string_view path) const;
+  Gather gather(absl::string_view path) const;
 
   // Gives the received bytes back: all data has been gathered.
   void Gathered();
@@ -72,8 +83,7 @@ class ReceivedRequest {
   std::vector<grpc::Slice> slices_;
   absl::InlinedVector<absl::string_view, 4> pieces_;  // of slices_
   v1::StreamAttentionRequest* const message_;
-  PerTensor<ScatteredBytes> scattered_;
-  PerTensor<Buffer> buffers_;
+  absl::InlinedVector<ReceivedTensor, 3> tensors_;
 };
 
 }  // namespace attention::rpc

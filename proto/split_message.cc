@@ -1,10 +1,11 @@
-#include "proto/split_request.h"
+#include "proto/split_message.h"
 
 #include <algorithm>
 #include <cstring>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "attention/v1/attention.pb.h"
 #include "proto/wire.h"
 
 namespace attention {
@@ -75,42 +76,40 @@ class Cursor {
   int64_t end_ = 0;
 };
 
-// Goes through a message and writes all of it but Tensor.data to `rest`. The
-// rest is read by protobuf afterwards, which is then the judge of everything
-// that was not taken out. Each function returns false where the structure is
-// broken.
+// Goes through a message and writes all of it but the data of its tensors to
+// `rest`. The rest is read by protobuf afterwards, which is then the judge of
+// everything that was not taken out. Each function returns false where the
+// structure is broken.
 class Splitter {
  public:
-  Splitter(absl::Span<const absl::string_view> slices,
-           PerTensor<ScatteredBytes>& data)
-      : cursor_(slices), data_(data) {}
+  Splitter(absl::Span<const absl::string_view> slices, const TensorTable& table,
+           CutTensors& cut)
+      : cursor_(slices), table_(table), cut_(cut) {}
 
-  bool Request() { return Request(cursor_.end()); }
-
-  bool StreamRequest() {
-    constexpr int kRequest = v1::StreamAttentionRequest::kRequestFieldNumber;
-    return Fields(
-        cursor_.end(), [](int field) { return field == kRequest; },
-        [this](int field, int64_t end) {
-          return Embedded(field, [&] { return Request(end); });
-        });
-  }
+  bool Split() { return Message(table_.root(), cursor_.end()); }
 
   const std::string& rest() const { return rest_; }
 
  private:
+  using Field = TensorTable::Field;
+
   // The fields of a message that ends at `end`. `body(field, end)` takes a
-  // length-delimited field that ends at `end` and returns whether it could;
-  // only those that are `ours(field)` are given to it.
-  template <typename Ours, typename Body>
-  bool Fields(int64_t end, Ours ours, Body body) {
+  // length-delimited field of `node` that ends at `end` and returns whether it
+  // could.
+  template <typename Body>
+  bool Fields(const TensorTable::Node& node, int64_t end, Body body) {
     int open_groups = 0;  // unknown ones; nothing inside is a field of ours
     while (cursor_.position() < end) {
       uint64_t wide_tag = 0;
       if (!cursor_.ReadVarint(kMaxTagBytes, end, wide_tag)) return false;
       const auto tag = static_cast<uint32_t>(wide_tag);
-      const auto field = static_cast<int>(tag >> 3U);
       const uint32_t type = tag & 7U;
+      const Field* field = open_groups == 0
+                               ? FindField(node, static_cast<int>(tag >> 3U))
+                               : nullptr;
+      // Of another type than declared it is a field protobuf does not know.
+      if (field != nullptr && field->type != type) field = nullptr;
+      if (field != nullptr && field->oneof >= 0) DropRivals(node, *field);
       if (type != wire::kLengthDelimited) {
         wire::AppendVarint(tag, rest_);
         if (type == wire::kGroupStart) ++open_groups;
@@ -121,9 +120,10 @@ class Splitter {
       uint64_t size = 0;
       if (!cursor_.ReadVarint(kMaxSizeBytes, end, size)) return false;
       if (size > static_cast<uint64_t>(end - cursor_.position())) return false;
-      const int64_t field_end = cursor_.position() + static_cast<int64_t>(size);
-      if (open_groups == 0 && ours(field)) {
-        if (!body(field, field_end)) return false;
+      if (field != nullptr && field->is != Field::Is::kRival) {
+        const int64_t field_end =
+            cursor_.position() + static_cast<int64_t>(size);
+        if (!body(*field, field_end)) return false;
         continue;
       }
       wire::AppendVarint(tag, rest_);
@@ -131,6 +131,20 @@ class Splitter {
       Copy(static_cast<int64_t>(size));
     }
     return open_groups == 0;
+  }
+
+  // The members of a oneof that `chosen` takes the place of.
+  void DropRivals(const TensorTable::Node& node, const Field& chosen) {
+    for (const Field& rival : node) {
+      if (rival.oneof != chosen.oneof || rival.number == chosen.number) {
+        continue;
+      }
+      for (CutTensor& tensor : cut_) {
+        if (rival.first <= tensor.number && tensor.number < rival.end) {
+          tensor.data.Clear();
+        }
+      }
+    }
   }
 
   bool CopyScalar(uint32_t type, int64_t end) {
@@ -176,64 +190,54 @@ class Splitter {
     return true;
   }
 
-  bool Request(int64_t end) {
-    return Fields(
-        end, [this](int field) { return DataOf(field) != nullptr; },
-        [this](int field, int64_t tensor_end) {
-          return Embedded(field,
-                          [&] { return Tensor(tensor_end, *DataOf(field)); });
-        });
+  bool Message(const TensorTable::Node& node, int64_t end) {
+    return Fields(node, end, [this](const Field& field, int64_t field_end) {
+      return Embedded(field.number, [&] {
+        return field.is == Field::Is::kTensor
+                   ? Tensor(field.first, field_end)
+                   : Message(table_.node(field.node), field_end);
+      });
+    });
   }
 
-  bool Tensor(int64_t end, ScatteredBytes& data) {
-    return Fields(
-        end, [](int field) { return field == v1::Tensor::kDataFieldNumber; },
-        [&](int, int64_t data_end) {
-          // The last one wins, also if it is empty.
-          data.pieces.clear();
-          data.size = 0;
-          cursor_.Take(data_end - cursor_.position(),
-                       [&](absl::string_view bytes) { data.Append(bytes); });
-          return true;
-        });
+  bool Tensor(int number, int64_t end) {
+    static const TensorTable::Node kData = {{v1::Tensor::kDataFieldNumber,
+                                             wire::kLengthDelimited,
+                                             Field::Is::kTensor}};
+    return Fields(kData, end, [&](const Field&, int64_t data_end) {
+      // The last one wins, also if it is empty.
+      ScatteredBytes& data = DataOf(number);
+      data.Clear();
+      cursor_.Take(data_end - cursor_.position(),
+                   [&](absl::string_view bytes) { data.Append(bytes); });
+      return true;
+    });
   }
 
-  // Where the data of a tensor field goes; null for any other field.
-  ScatteredBytes* DataOf(int field) {
-    using Message = v1::ComputeAttentionRequest;
-    switch (field) {
-      case Message::kQueryFieldNumber:
-        return &data_.query;
-      case Message::kKeyFieldNumber:
-        return &data_.key;
-      case Message::kValueFieldNumber:
-        return &data_.value;
-      case Message::kAttendMaskFieldNumber:
-        return &data_.attend_mask;
-      case Message::kBiasFieldNumber:
-        return &data_.bias;
-      default:
-        return nullptr;
+  ScatteredBytes& DataOf(int number) {
+    for (CutTensor& tensor : cut_) {
+      if (tensor.number == number) return tensor.data;
     }
+    cut_.push_back({number, {}});
+    return cut_.back().data;
   }
 
   Cursor cursor_;
-  PerTensor<ScatteredBytes>& data_;
+  const TensorTable& table_;
+  CutTensors& cut_;
   std::string rest_;
 };
-
-absl::Status Parsed(bool ok, const google::protobuf::Message& message) {
-  if (ok) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the message is not a serialized ",
-                   message.GetDescriptor()->full_name()));
-}
 
 }  // namespace
 
 void ScatteredBytes::Append(absl::string_view piece) {
   pieces.push_back({size, piece});
   size += static_cast<int64_t>(piece.size());
+}
+
+void ScatteredBytes::Clear() {
+  pieces.clear();
+  size = 0;
 }
 
 void ScatteredBytes::Copy(int64_t first, int64_t count, char* out) const {
@@ -257,21 +261,16 @@ void ScatteredBytes::Copy(int64_t first, int64_t count, char* out) const {
   }
 }
 
-absl::Status SplitRequest(absl::Span<const absl::string_view> slices,
-                          v1::ComputeAttentionRequest& message,
-                          PerTensor<ScatteredBytes>& data) {
-  Splitter splitter(slices, data);
-  return Parsed(splitter.Request() && message.ParseFromString(splitter.rest()),
-                message);
-}
-
-absl::Status SplitStreamRequest(absl::Span<const absl::string_view> slices,
-                                v1::StreamAttentionRequest& message,
-                                PerTensor<ScatteredBytes>& data) {
-  Splitter splitter(slices, data);
-  return Parsed(
-      splitter.StreamRequest() && message.ParseFromString(splitter.rest()),
-      message);
+absl::Status SplitMessage(absl::Span<const absl::string_view> slices,
+                          const TensorTable& table,
+                          google::protobuf::Message& message, CutTensors& cut) {
+  Splitter splitter(slices, table, cut);
+  if (splitter.Split() && message.ParseFromString(splitter.rest())) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("the message is not a serialized ",
+                   message.GetDescriptor()->full_name()));
 }
 
 uint64_t StreamRequestId(absl::Span<const absl::string_view> slices) {

@@ -1,7 +1,10 @@
-#include "proto/join_response.h"
+#include "proto/join_message.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "attention/v1/attention.pb.h"
 #include "gtest/gtest.h"
 
 namespace attention {
@@ -9,33 +12,39 @@ namespace {
 
 using Response = v1::ComputeAttentionResponse;
 
-// The bytes of `whole`, made by taking the data out of its tensors first.
-std::string Joined(const Response& whole) {
-  Response message = whole;
-  PerResult<std::string> data;
-  const auto take_out = [](bool has, auto tensor, std::string& bytes) {
-    if (has) bytes = std::move(*tensor()->mutable_data());
-    if (has) tensor()->clear_data();
-  };
-  take_out(
-      message.has_output(), [&] { return message.mutable_output(); },
-      data.output);
-  take_out(
-      message.has_attention_matrix(),
-      [&] { return message.mutable_attention_matrix(); },
-      data.attention_matrix);
-  take_out(
-      message.has_top_k() && message.top_k().has_weights(),
-      [&] { return message.mutable_top_k()->mutable_weights(); },
-      data.top_k_weights);
-  take_out(
-      message.has_lse(), [&] { return message.mutable_lse(); }, data.lse);
+using PathAndData = std::pair<std::string, std::string>;
 
-  TextWithGaps joined;
-  JoinResponse(
-      message,
-      {data.output, data.attention_matrix, data.top_k_weights, data.lse},
-      joined);
+// Takes the data out of every tensor below `message`.
+void TakeOut(google::protobuf::Message& message, const std::string& prefix,
+             std::vector<PathAndData>& data) {
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  for (const auto* const field : fields) {
+    if (field->message_type() == nullptr || field->is_repeated()) continue;
+    auto& below = *message.GetReflection()->MutableMessage(&message, field);
+    const std::string path = prefix + field->name();
+    if (auto* const tensor = dynamic_cast<v1::Tensor*>(&below)) {
+      data.emplace_back(path, std::move(*tensor->mutable_data()));
+      tensor->clear_data();
+    } else {
+      TakeOut(below, path + ".", data);
+    }
+  }
+}
+
+// The bytes of `whole`, made by taking the data out of its tensors first.
+template <typename Message>
+std::string Joined(const Message& whole) {
+  Message message = whole;
+  std::vector<PathAndData> taken;
+  TakeOut(message, "", taken);
+  std::vector<TensorData> data;
+  // In any order.
+  for (auto i = taken.rbegin(); i != taken.rend(); ++i) {
+    data.push_back({i->first, i->second});
+  }
+  const TextWithGaps joined =
+      JoinMessage(message, TensorTableOf<Message>(), "", data);
   std::string bytes;
   size_t text = 0;
   for (const TextWithGaps::Gap& gap : joined.gaps) {
@@ -78,6 +87,12 @@ void Fill(google::protobuf::Message& message, size_t bytes) {
             reflection->SetInt64(&message, field, int64_t{1} << 40U);
           }
           break;
+        case Field::CPPTYPE_UINT64:
+          reflection->SetUInt64(&message, field, uint64_t{1} << 63U);
+          break;
+        case Field::CPPTYPE_BOOL:
+          reflection->SetBool(&message, field, true);
+          break;
         case Field::CPPTYPE_DOUBLE:
           // Tensor.values, which are never there beside data.
           break;
@@ -92,17 +107,24 @@ void Fill(google::protobuf::Message& message, size_t bytes) {
   }
 }
 
-TEST(JoinResponse, EveryFieldIsWrittenAsProtobufDoes) {
+TEST(JoinMessage, EveryFieldIsWrittenAsProtobufDoes) {
   // Sizes around where the size of a varint changes, at each level.
   for (const size_t bytes : {1, 80, 100, 117, 118, 127, 128, 16'300, 16'384}) {
     Response whole;
     Fill(whole, bytes);
     EXPECT_EQ(Joined(whole), whole.SerializeAsString()) << bytes;
+    v1::StreamAttentionResponse streamed;
+    streamed.set_id(bytes);
+    *streamed.mutable_response() = whole;
+    EXPECT_EQ(Joined(streamed), streamed.SerializeAsString()) << bytes;
+    v1::StreamAttentionRequest deeper;
+    Fill(deeper, bytes);
+    EXPECT_EQ(Joined(deeper), deeper.SerializeAsString()) << bytes;
   }
 }
 
-TEST(JoinResponse, WhatIsAbsentOrEmptyIsNotWritten) {
-  EXPECT_EQ(Joined({}), "");
+TEST(JoinMessage, WhatIsAbsentOrEmptyIsNotWritten) {
+  EXPECT_EQ(Joined(Response()), "");
   Response empty;
   empty.mutable_output()->set_dtype(v1::DATA_TYPE_FLOAT32);
   empty.mutable_output()->add_shape(0);
@@ -111,7 +133,22 @@ TEST(JoinResponse, WhatIsAbsentOrEmptyIsNotWritten) {
   EXPECT_EQ(Joined(empty), empty.SerializeAsString());
 }
 
-TEST(JoinResponse, ValuesStayInTheMessage) {
+TEST(JoinMessage, PathsMayBeThoseOfAMessageInside) {
+  v1::StreamAttentionResponse whole;
+  whole.set_id(7);
+  whole.mutable_response()->mutable_output()->set_dtype(v1::DATA_TYPE_FLOAT32);
+  const std::vector<TensorData> tensors = {{"output", "abcd"}};
+  const TextWithGaps joined =
+      JoinMessage(whole, TensorTableOf<v1::StreamAttentionResponse>(),
+                  "response.", tensors);
+  ASSERT_EQ(joined.gaps.size(), 1U);
+  std::string bytes = joined.text;
+  bytes.insert(joined.gaps[0].at, "abcd");
+  whole.mutable_response()->mutable_output()->set_data("abcd");
+  EXPECT_EQ(bytes, whole.SerializeAsString());
+}
+
+TEST(JoinMessage, ValuesStayInTheMessage) {
   Response values;
   values.mutable_output()->set_dtype(v1::DATA_TYPE_FLOAT32);
   values.mutable_output()->add_shape(2);
@@ -120,12 +157,13 @@ TEST(JoinResponse, ValuesStayInTheMessage) {
   EXPECT_EQ(Joined(values), values.SerializeAsString());
 }
 
-TEST(JoinResponse, DataIsNotCopied) {
+TEST(JoinMessage, DataIsNotCopied) {
   Response message;
   message.mutable_output()->set_dtype(v1::DATA_TYPE_FLOAT32);
   const std::string data(1000, 'x');
-  TextWithGaps joined;
-  JoinResponse(message, {data, {}, {}, {}}, joined);
+  const std::vector<TensorData> tensors = {{"output", data}};
+  const TextWithGaps joined =
+      JoinMessage(message, TensorTableOf<Response>(), "", tensors);
   ASSERT_EQ(joined.gaps.size(), 1U);
   EXPECT_EQ(joined.gaps[0].data.data(), data.data());
   EXPECT_LT(joined.text.size(), 20U);
