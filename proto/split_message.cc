@@ -7,74 +7,15 @@
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.pb.h"
 #include "proto/wire.h"
+#include "proto/wire_cursor.h"
 
 namespace attention {
 namespace {
 
-// What protobuf reads of a varint at most.
-constexpr int kMaxTagBytes = 5;
-constexpr int kMaxSizeBytes = 5;
-constexpr int kMaxVarintBytes = 10;
-
-// A place in bytes that lie in pieces.
-class Cursor {
- public:
-  explicit Cursor(absl::Span<const absl::string_view> slices)
-      : slices_(slices) {
-    for (const absl::string_view slice : slices) {
-      end_ += static_cast<int64_t>(slice.size());
-    }
-  }
-
-  int64_t position() const { return position_; }
-  int64_t end() const { return end_; }
-
-  // False where a varint of at most `max_bytes` does not end before `end`.
-  bool ReadVarint(int max_bytes, int64_t end, uint64_t& value) {
-    value = 0;
-    for (int i = 0; i < max_bytes && position_ < end; ++i) {
-      const absl::string_view piece = Next(1);
-      const auto byte = static_cast<uint8_t>(piece.front());
-      if (i < kMaxVarintBytes - 1) {
-        value |= uint64_t{byte & 0x7FU} << static_cast<uint32_t>(7 * i);
-      } else {
-        value |= uint64_t{byte & 1U} << 63U;
-      }
-      if (byte < 0x80) return true;
-    }
-    return false;
-  }
-
-  // Calls piece(bytes) for the next `count` bytes. REQUIRES: they exist.
-  template <typename Piece>
-  void Take(int64_t count, Piece piece) {
-    while (count > 0) {
-      const absl::string_view bytes = Next(count);
-      count -= static_cast<int64_t>(bytes.size());
-      piece(bytes);
-    }
-  }
-
- private:
-  // The next bytes that lie together, 1 to `most`. REQUIRES: position_ < end_.
-  absl::string_view Next(int64_t most) {
-    while (offset_ == slices_[slice_].size()) {
-      ++slice_;
-      offset_ = 0;
-    }
-    const absl::string_view piece =
-        slices_[slice_].substr(offset_, static_cast<size_t>(most));
-    offset_ += piece.size();
-    position_ += static_cast<int64_t>(piece.size());
-    return piece;
-  }
-
-  absl::Span<const absl::string_view> slices_;
-  size_t slice_ = 0;
-  size_t offset_ = 0;  // in the slice
-  int64_t position_ = 0;
-  int64_t end_ = 0;
-};
+using wire::Cursor;
+using wire::kMaxSizeBytes;
+using wire::kMaxTagBytes;
+using wire::kMaxVarintBytes;
 
 // Goes through a message and writes all of it but the data of its tensors to
 // `rest`. The rest is read by protobuf afterwards, which is then the judge of
