@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
-#include <limits>
 #include <string>
 #include <utility>
 
@@ -27,10 +26,6 @@ namespace {
 
 constexpr char kServiceName[] = "attention.v1.AttentionService";
 
-// gRPC's own refusal of a large message cannot name our flag, so up to this
-// much beyond --max-message-bytes it lets through for Admission to refuse.
-constexpr int64_t kNamedRefusalBytes = int64_t{64} << 20;
-
 // HTTP/2's largest frame: a tensor of megabytes in frames of 16 KiB costs half
 // as much again.
 constexpr int kFrameBytes = (1 << 24) - 1;
@@ -42,12 +37,6 @@ constexpr int64_t kIdleShare = 8;
 // What calls that were cancelled get to be answered in, before their
 // connections are closed.
 constexpr std::chrono::milliseconds kLastMoment(200);
-
-int ReceiveLimit(int64_t max_message_bytes) {
-  constexpr int64_t kLargest = std::numeric_limits<int>::max();
-  return static_cast<int>(
-      std::min(max_message_bytes + kNamedRefusalBytes, kLargest));
-}
 
 // A message of 254 KiB could otherwise unfold to hundreds of MiB before any
 // limit applies.
@@ -142,7 +131,7 @@ absl::Status Server::Listen(const Config& config) {
             : absl::StrCat(text.substr(0, text.rfind(':') + 1), port));
     std::move(bound->begin(), bound->end(), std::back_inserter(sockets));
   }
-  absl::Status started = StartGrpc(config, *std::move(credentials));
+  absl::Status started = StartGrpc(*std::move(credentials));
   if (!started.ok()) return started;
   accept_loop_ = std::make_unique<AcceptLoop>(
       std::move(sockets), *connections,
@@ -157,7 +146,7 @@ absl::Status Server::Listen(const Config& config) {
 }
 
 absl::Status Server::StartGrpc(
-    const Config& config, std::shared_ptr<grpc::ServerCredentials> of_tcp) {
+    std::shared_ptr<grpc::ServerCredentials> of_tcp) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -168,8 +157,9 @@ absl::Status Server::StartGrpc(
   unix_acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
       kFromFd, grpc::InsecureServerCredentials());
   builder.RegisterService(service_.get());
-  builder.SetMaxReceiveMessageSize(
-      ReceiveLimit(config.limits.max_message_bytes));
+  // gRPC reads any message to its end before anybody is asked, and its own
+  // refusal could not name our flag: ours refuses, without parsing (Admission).
+  builder.SetMaxReceiveMessageSize(-1);
   builder.SetMaxSendMessageSize(-1);
   RefuseCompression(builder);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytes);

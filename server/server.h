@@ -72,8 +72,7 @@ class Server {
   Server(const Config& config, const rpc::ServerFacts& facts,
          std::unique_ptr<weights::Catalog> catalog);
   absl::Status Listen(const Config& config);
-  absl::Status StartGrpc(const Config& config,
-                         std::shared_ptr<grpc::ServerCredentials> of_tcp);
+  absl::Status StartGrpc(std::shared_ptr<grpc::ServerCredentials> of_tcp);
 
   const std::unique_ptr<weights::Catalog> catalog_;
   rpc::Admission admission_;

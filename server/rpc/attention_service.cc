@@ -168,34 +168,35 @@ absl::Status MoveLabel(const v1::SetLabelRequest& request,
   return absl::OkStatus();
 }
 
-// The methods whose messages can be large are raw ones: their bytes are read
-// and written here (docs/adr/0005-raw-transport.md).
+// All methods are raw ones: their bytes are read and written here, so that
+// nothing is made of them before it is known what they are
+// (docs/adr/0021-every-byte-is-ours-to-judge.md).
 using Contract = v1::AttentionService;
-using Parsed = Contract::WithCallbackMethod_SetWeights<
-    Contract::WithCallbackMethod_UploadWeights<
-        Contract::WithCallbackMethod_GetWeights<
-            Contract::WithCallbackMethod_ListWeights<
-                Contract::WithCallbackMethod_DeleteWeights<
-                    Contract::WithCallbackMethod_SetLabel<
-                        Contract::WithCallbackMethod_GetServerInfo<
-                            Contract::Service>>>>>>>;
 using Base = Contract::WithRawCallbackMethod_ComputeAttention<
-    Contract::WithRawCallbackMethod_StreamAttention<Parsed>>;
+    Contract::WithRawCallbackMethod_StreamAttention<
+        Contract::WithRawCallbackMethod_SetWeights<
+            Contract::WithRawCallbackMethod_UploadWeights<
+                Contract::WithRawCallbackMethod_GetWeights<
+                    Contract::WithRawCallbackMethod_ListWeights<
+                        Contract::WithRawCallbackMethod_DeleteWeights<
+                            Contract::WithRawCallbackMethod_SetLabel<
+                                Contract::WithRawCallbackMethod_GetServerInfo<
+                                    Contract::Service>>>>>>>>>;
+
+using CallPointer = std::shared_ptr<Call>;
+using Context = grpc::CallbackServerContext;
+using Bytes = grpc::ByteBuffer;
 
 class AttentionService final : public Base {
  public:
   explicit AttentionService(Backend backend) : backend_(std::move(backend)) {}
 
-  grpc::ServerUnaryReactor* ComputeAttention(
-      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-      grpc::ByteBuffer* reply) override {
-    // gRPC's own object, which nobody else reads: its memory is given back as
-    // soon as it has been read.
-    auto& bytes = const_cast<grpc::ByteBuffer&>(*request);
+  grpc::ServerUnaryReactor* ComputeAttention(Context* context,
+                                             const Bytes* request,
+                                             Bytes* reply) override {
     return ServeUnary(
-        *context, backend_.admission, "ComputeAttention",
-        static_cast<int64_t>(bytes.Length()), /*reply=*/nullptr,
-        [&](const std::shared_ptr<Call>& call) {
+        *context, DoorOf(backend_), "ComputeAttention", request, reply,
+        [&](const CallPointer& call, Bytes& bytes) {
           const auto received =
               std::make_shared<ReceivedRequest>(ReceivedRequest::Form::kUnary);
           received->Receive(bytes);
@@ -208,93 +209,78 @@ class AttentionService final : public Base {
         });
   }
 
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamAttention(
-      grpc::CallbackServerContext* context) override {
+  grpc::ServerBidiReactor<Bytes, Bytes>* StreamAttention(
+      Context* context) override {
     return ServeAttentionStream(*context, backend_);
   }
 
-  grpc::ServerUnaryReactor* SetWeights(grpc::CallbackServerContext* context,
-                                       const v1::SetWeightsRequest* request,
-                                       v1::SetWeightsResponse* reply) override {
-    return ServeMessage(*context, "SetWeights", *request, *reply,
-                        [&](const std::shared_ptr<Call>& call) {
-                          OnWriter(call, [this, request, reply] {
-                            return Set(*request, backend_.limits,
-                                       backend_.catalog, *reply);
-                          });
-                        });
-  }
-
-  grpc::ServerReadReactor<v1::UploadWeightsRequest>* UploadWeights(
-      grpc::CallbackServerContext* context,
-      v1::UploadWeightsResponse* reply) override {
-    return ServeUploadWeights(*context, backend_, *reply);
-  }
-
-  grpc::ServerWriteReactor<v1::GetWeightsResponse>* GetWeights(
-      grpc::CallbackServerContext* context,
-      const v1::GetWeightsRequest* request) override {
-    return ServeGetWeights(*context, backend_.admission, *request,
-                           backend_.catalog);
-  }
-
-  grpc::ServerUnaryReactor* ListWeights(
-      grpc::CallbackServerContext* context,
-      const v1::ListWeightsRequest* request,
-      v1::ListWeightsResponse* reply) override {
-    return ServeMessage(
-        *context, "ListWeights", *request, *reply,
-        [&](const std::shared_ptr<Call>& call) {
-          call->Finish(List(backend_.catalog, *request, *reply));
+  grpc::ServerUnaryReactor* SetWeights(Context* context, const Bytes* request,
+                                       Bytes* reply) override {
+    return ServeMessage<v1::SetWeightsRequest, v1::SetWeightsResponse>(
+        *context, DoorOf(backend_), "SetWeights", request, reply,
+        [this](const CallPointer& call, const auto& message, auto& answer) {
+          OnWriter(call, [this, &message, &answer] {
+            return Set(message, backend_.limits, backend_.catalog, answer);
+          });
         });
   }
 
-  grpc::ServerUnaryReactor* DeleteWeights(
-      grpc::CallbackServerContext* context,
-      const v1::DeleteWeightsRequest* request,
-      v1::DeleteWeightsResponse* reply) override {
-    return ServeMessage(*context, "DeleteWeights", *request, *reply,
-                        [&](const std::shared_ptr<Call>& call) {
-                          OnWriter(call, [this, request, reply] {
-                            return Delete(*request, backend_.catalog, *reply);
-                          });
-                        });
+  grpc::ServerReadReactor<Bytes>* UploadWeights(Context* context,
+                                                Bytes* reply) override {
+    return ServeUploadWeights(*context, backend_, reply);
   }
 
-  grpc::ServerUnaryReactor* SetLabel(grpc::CallbackServerContext* context,
-                                     const v1::SetLabelRequest* request,
-                                     v1::SetLabelResponse* reply) override {
-    return ServeMessage(*context, "SetLabel", *request, *reply,
-                        [&](const std::shared_ptr<Call>& call) {
-                          OnWriter(call, [this, request, reply] {
-                            return MoveLabel(*request, backend_.catalog,
-                                             *reply);
-                          });
-                        });
+  grpc::ServerWriteReactor<Bytes>* GetWeights(Context* context,
+                                              const Bytes* request) override {
+    return ServeGetWeights(*context, backend_, request);
   }
 
-  grpc::ServerUnaryReactor* GetServerInfo(
-      grpc::CallbackServerContext* context,
-      const v1::GetServerInfoRequest* request,
-      v1::GetServerInfoResponse* reply) override {
-    return ServeMessage(*context, "GetServerInfo", *request, *reply,
-                        [&](const std::shared_ptr<Call>& call) {
-                          Describe(backend_, *reply);
-                          call->Finish(absl::OkStatus());
-                        });
+  grpc::ServerUnaryReactor* ListWeights(Context* context, const Bytes* request,
+                                        Bytes* reply) override {
+    return ServeMessage<v1::ListWeightsRequest, v1::ListWeightsResponse>(
+        *context, DoorOf(backend_), "ListWeights", request, reply,
+        [this](const CallPointer& call, const auto& message, auto& answer) {
+          call->Finish(List(backend_.catalog, message, answer));
+        });
+  }
+
+  grpc::ServerUnaryReactor* DeleteWeights(Context* context,
+                                          const Bytes* request,
+                                          Bytes* reply) override {
+    return ServeMessage<v1::DeleteWeightsRequest, v1::DeleteWeightsResponse>(
+        *context, DoorOf(backend_), "DeleteWeights", request, reply,
+        [this](const CallPointer& call, const auto& message, auto& answer) {
+          OnWriter(call, [this, &message, &answer] {
+            return Delete(message, backend_.catalog, answer);
+          });
+        });
+  }
+
+  grpc::ServerUnaryReactor* SetLabel(Context* context, const Bytes* request,
+                                     Bytes* reply) override {
+    return ServeMessage<v1::SetLabelRequest, v1::SetLabelResponse>(
+        *context, DoorOf(backend_), "SetLabel", request, reply,
+        [this](const CallPointer& call, const auto& message, auto& answer) {
+          OnWriter(call, [this, &message, &answer] {
+            return MoveLabel(message, backend_.catalog, answer);
+          });
+        });
+  }
+
+  grpc::ServerUnaryReactor* GetServerInfo(Context* context,
+                                          const Bytes* request,
+                                          Bytes* reply) override {
+    Door door = DoorOf(backend_);
+    door.admission = nullptr;
+    return ServeMessage<v1::GetServerInfoRequest, v1::GetServerInfoResponse>(
+        *context, door, "GetServerInfo", request, reply,
+        [this](const CallPointer& call, const auto&, auto& answer) {
+          Describe(backend_, answer);
+          call->Finish(absl::OkStatus());
+        });
   }
 
  private:
-  // A method whose messages protobuf has parsed and will serialize.
-  grpc::ServerUnaryReactor* ServeMessage(
-      grpc::CallbackServerContext& context, const char* method,
-      const google::protobuf::Message& request,
-      const google::protobuf::Message& reply, Handler handler) {
-    return ServeUnary(context, backend_.admission, method,
-                      static_cast<int64_t>(request.ByteSizeLong()), &reply,
-                      handler);
-  }
-
   // Runs `body`, which may block, on the writer's thread, and answers with what
   // it returns.
   void OnWriter(const std::shared_ptr<Call>& call,

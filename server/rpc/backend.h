@@ -7,6 +7,7 @@
 #include "server/core/blas/kernels.h"
 #include "server/core/pool/compute_pool.h"
 #include "server/rpc/door/admission.h"
+#include "server/rpc/door/door.h"
 #include "server/rpc/door/limits.h"
 #include "server/rpc/tensors/buffer_pool.h"
 #include "server/weights/catalog.h"
@@ -34,6 +35,11 @@ struct Backend {
   Limits limits;
   ServerFacts facts;
 };
+
+// The door of all methods that count as requests.
+inline Door DoorOf(const Backend& backend) {
+  return {&backend.admission, backend.compute, backend.limits.max_axis};
+}
 
 }  // namespace attention::rpc
 

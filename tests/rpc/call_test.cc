@@ -29,7 +29,7 @@ struct Answered {
   std::shared_ptr<Call> call = std::make_shared<Call>(
       Call::Facts{"Method", [] { return std::string("the-id"); },
                   [] { return std::string("peer"); }, 7},
-      std::make_shared<core::Cancellation>(), nullptr,
+      std::make_shared<core::Cancellation>(),
       [this](grpc::Status status) { answers.push_back(std::move(status)); });
 };
 

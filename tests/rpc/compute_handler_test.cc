@@ -56,8 +56,7 @@ std::thread::id ThreadThatSends(House& house, grpc::ByteBuffer bytes) {
   const auto call = std::make_shared<Call>(
       Call::Facts{"Method", [] { return std::string("id"); },
                   [] { return std::string("peer"); }, 0},
-      std::make_shared<core::Cancellation>(), nullptr,
-      [](const grpc::Status&) {});
+      std::make_shared<core::Cancellation>(), [](const grpc::Status&) {});
   auto ticket = house.admission.Enter(static_cast<int64_t>(bytes.Length()));
   EXPECT_TRUE(ticket.ok()) << ticket.status();
   call->set_ticket(*std::move(ticket));

@@ -143,7 +143,8 @@ TEST(ServiceStream, RefusedMessageDoesNotEndTheStream) {
     EXPECT_EQ(error.message(), call.error_message());
     EXPECT_EQ(error.SerializeAsString(), call.error_details());
   }
-  EXPECT_EQ(answers.at(2).error().details_size(), 1);
+  // BadRequest and ErrorInfo.
+  EXPECT_EQ(answers.at(2).error().details_size(), 2);
 }
 
 TEST(ServiceStream, DamagedMessageIsAnsweredAndDoesNotEndTheStream) {

@@ -95,7 +95,7 @@ std::vector<Fault> Faults() {
        [&](auto& m) {
          chunk(m, 1).set_data(std::string((size_t{1} << 20) + 4, '\0'));
        },
-       "chunk.data", "has 1048580 bytes; at most 1048576"},
+       "chunk.data", "has 1048580 bytes; expected at most 1048576"},
       {"before the header", [](auto& m) { m.erase(m.begin()); }, "header",
        "is required"},
       {"second header", [](auto& m) { m.insert(m.begin() + 3, m[0]); },

@@ -96,7 +96,7 @@ class Computing : public std::enable_shared_from_this<Computing> {
   // Everything that can refuse without reading an element of `data`.
   absl::Status Check() {
     started_ = Call::Clock::now();
-    absl::Status received = request_->Parse();
+    absl::Status received = request_->Parse(backend_.limits.max_axis);
     if (!received.ok()) return received;
     absl::StatusOr<Version> version =
         Resolve(request_->message(), backend_.catalog);

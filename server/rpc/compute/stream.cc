@@ -144,7 +144,7 @@ class AttentionStream final
                         return absl::StrCat(call_->id(), "/", id);
                       },
                       [this] { return call_->peer(); }, bytes},
-          held_.cancellation, /*reply=*/nullptr,
+          held_.cancellation,
           [stream = shared_from_this(), message](const grpc::Status& status) {
             stream->Answer(message, status);
           });
@@ -288,8 +288,7 @@ ServeAttentionStream(grpc::CallbackServerContext& context,
   stream->KeepAlive();
   try {
     stream->Hold(Admit(
-        context, backend.admission, "StreamAttention", /*request_bytes=*/0,
-        /*reply=*/nullptr,
+        context, DoorOf(backend), "StreamAttention", /*request=*/nullptr,
         [raw = stream.get()](grpc::Status status) {
           raw->Finish(std::move(status));
         },

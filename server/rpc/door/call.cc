@@ -4,11 +4,13 @@
 
 #include <exception>
 #include <new>
+#include <stdexcept>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
+#include "server/rpc/door/message.h"
 #include "server/rpc/door/status.h"
 
 namespace attention::rpc {
@@ -39,11 +41,9 @@ absl::Status FromPool(const absl::Status& status) {
 }
 
 Call::Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,
-           const google::protobuf::Message* reply,
            std::function<void(grpc::Status)> answer)
     : facts_(std::move(facts)),
       cancellation_(std::move(cancellation)),
-      reply_(reply),
       answer_(std::move(answer)) {}
 
 Call::~Call() {
@@ -57,21 +57,34 @@ void Call::set_timing(Clock::duration queue, Clock::duration compute) {
 
 void Call::Finish(const absl::Status& status) {
   if (finished_.exchange(true)) return;
-  grpc::Status answer(static_cast<grpc::StatusCode>(status.code()), "");
+  // Out of memory even for the text: the code alone still ends the call.
+  grpc::Status answer(grpc::StatusCode::RESOURCE_EXHAUSTED, "");
   try {
-    if (status.ok() && reply_ != nullptr) {
-      reply_bytes_ += static_cast<int64_t>(reply_->ByteSizeLong());
+    const absl::Status told = status.ok() ? WriteReply() : status;
+    Log(told);
+    if (!told.ok() && facts_.tell_id) facts_.tell_id(facts_.id());
+    answer = ToGrpcStatus(IsOurMistake(told) ? Concealed() : told);
+  } catch (const std::bad_alloc&) {
+    if (!status.ok()) {
+      answer = {static_cast<grpc::StatusCode>(status.code()), ""};
     }
-    Log(status);
-    if (!status.ok() && facts_.tell_id) facts_.tell_id(facts_.id());
-    answer = ToGrpcStatus(IsOurMistake(status) ? Concealed() : status);
-  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
-    // Out of memory even for the text: the code alone still ends the call.
   }
+  reply_.reset();
   if (ticket_ != nullptr) ticket_->Answered();
   // From here on only the reactor holds it, until gRPC is done.
   ticket_.reset();
   answer_(std::move(answer));
+}
+
+absl::Status Call::WriteReply() {
+  if (reply_ == nullptr) return absl::OkStatus();
+  try {
+    *out_ = SerializeMessage(*reply_);
+  } catch (const std::length_error& error) {
+    return absl::InternalError(error.what());
+  }
+  reply_bytes_ += static_cast<int64_t>(out_->Length());
+  return absl::OkStatus();
 }
 
 absl::Status Call::Concealed() const {

@@ -3,6 +3,7 @@
 #define SERVER_RPC_DOOR_CALL_H_
 
 #include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/status.h>
 
 #include <atomic>
@@ -38,10 +39,9 @@ class Call {
     std::function<void(const std::string& id)> tell_id = nullptr;
   };
 
-  // `answer` hands the status to gRPC; after it the reply, if there is one,
-  // may be gone.
+  // `answer` hands the status to gRPC; after it the place of the reply, if
+  // there is one, may be gone.
   Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,
-       const google::protobuf::Message* reply,
        std::function<void(grpc::Status)> answer);
   ~Call();
   Call(const Call&) = delete;
@@ -58,7 +58,14 @@ class Call {
   void set_ticket(std::shared_ptr<Admission::Ticket> ticket) {
     ticket_ = std::move(ticket);
   }
-  // Takes bytes beyond the message out of the budget of the server.
+  // Finish writes `reply` to `out` if the answer is OK.
+  void set_reply(std::shared_ptr<const google::protobuf::Message> reply,
+                 grpc::ByteBuffer* out) {
+    reply_ = std::move(reply);
+    out_ = out;
+  }
+  // Takes bytes beyond the message out of the budget of the server. REQUIRES:
+  // there is a ticket.
   absl::Status TakeBytes(int64_t bytes) { return ticket_->Take(bytes); }
 
   // What the log line tells beyond the totals.
@@ -80,12 +87,14 @@ class Call {
   void Log(const absl::Status& status) const;
   // What the client is told of a mistake of ours.
   absl::Status Concealed() const;
+  absl::Status WriteReply();
 
   const Facts facts_;
   const Clock::time_point received_ = Clock::now();
   const std::shared_ptr<core::Cancellation> cancellation_;
-  const google::protobuf::Message* const reply_;
   const std::function<void(grpc::Status)> answer_;
+  std::shared_ptr<const google::protobuf::Message> reply_;
+  grpc::ByteBuffer* out_ = nullptr;
   std::shared_ptr<Admission::Ticket> ticket_;
   Clock::duration queue_{};
   Clock::duration compute_{};

@@ -76,39 +76,73 @@ Call::Facts FactsOf(grpc::CallbackServerContext& context, const char* method,
   return facts;
 }
 
+// gRPC calls a handler of bytes also for a call that ended before its message
+// had come, or without one.
+absl::Status CheckWhole(const grpc::ByteBuffer* request) {
+  if (request == nullptr || request->Valid()) return absl::OkStatus();
+  return WithReason(absl::InvalidArgumentError(
+                        "the call ended without a whole message; expected one"),
+                    v1::ERROR_REASON_MALFORMED_MESSAGE);
+}
+
+absl::Status CheckShort(const char* method, int64_t bytes) {
+  constexpr auto kMost = static_cast<int64_t>(kInlineBytes);
+  if (bytes <= kMost) return absl::OkStatus();
+  return WithReason(
+      absl::ResourceExhaustedError(absl::StrCat("the message has ", bytes,
+                                                " bytes; ", method,
+                                                " takes at most ", kMost)),
+      v1::ERROR_REASON_LIMIT_EXCEEDED,
+      {{"limit", absl::StrCat(kMost)}, {"needed", absl::StrCat(bytes)}});
+}
+
 }  // namespace
 
-Held Admit(grpc::CallbackServerContext& context, Admission& admission,
-           const char* method, int64_t request_bytes,
-           const google::protobuf::Message* reply,
+Held Admit(grpc::CallbackServerContext& context, const Door& door,
+           const char* method, const grpc::ByteBuffer* request,
            std::function<void(grpc::Status)> answer, Handler handler) {
-  Held held{std::make_shared<core::Cancellation>(context.deadline()),
-            std::make_shared<Admission::Ticket>(admission)};
-  const auto call =
-      std::make_shared<Call>(FactsOf(context, method, request_bytes),
-                             held.cancellation, reply, std::move(answer));
+  Held held{std::make_shared<core::Cancellation>(context.deadline()), nullptr};
+  const int64_t bytes =
+      request == nullptr ? 0 : static_cast<int64_t>(request->Length());
+  const auto call = std::make_shared<Call>(
+      FactsOf(context, method, bytes), held.cancellation, std::move(answer));
   call->Guard([&] {
-    absl::Status entered = admission.Enter(request_bytes, *held.ticket);
+    absl::Status entered = CheckWhole(request);
+    if (entered.ok() && door.admission == nullptr) {
+      entered = CheckShort(method, bytes);
+    } else if (entered.ok()) {
+      held.ticket = std::make_shared<Admission::Ticket>(*door.admission);
+      entered = door.admission->Enter(bytes, *held.ticket);
+    }
     if (!entered.ok()) return call->Finish(entered);
-    call->set_ticket(held.ticket);
+    if (held.ticket != nullptr) call->set_ticket(held.ticket);
     handler(call);
   });
   return held;
 }
 
-grpc::ServerUnaryReactor* ServeUnary(grpc::CallbackServerContext& context,
-                                     Admission& admission, const char* method,
-                                     int64_t request_bytes,
-                                     const google::protobuf::Message* reply,
-                                     Handler handler) {
+grpc::ServerUnaryReactor* ServeUnary(
+    grpc::CallbackServerContext& context, const Door& door, const char* method,
+    const grpc::ByteBuffer* request, const grpc::ByteBuffer* reply,
+    absl::FunctionRef<void(const std::shared_ptr<Call>&,
+                           grpc::ByteBuffer& request)>
+        handler) {
   // gRPC calls no reaction before this function has returned.
   auto* const reactor = new UnaryReactor;
-  const auto answer = [reactor](grpc::Status status) {
+  const auto answer = [reactor, reply](grpc::Status status) {
+    if (status.ok() && !reply->Valid()) {
+      status = ToGrpcStatus(absl::InternalError("the call has no reply"));
+    }
     reactor->Finish(std::move(status));
   };
   try {
-    reactor->Hold(Admit(context, admission, method, request_bytes, reply,
-                        answer, handler));
+    reactor->Hold(Admit(context, door, method, request, answer,
+                        [&](const std::shared_ptr<Call>& call) {
+                          // gRPC's own object, which nobody else reads: its
+                          // memory is given back as soon as it has been read.
+                          handler(call,
+                                  const_cast<grpc::ByteBuffer&>(*request));
+                        }));
   } catch (const std::bad_alloc&) {
     // Thrown before there was a call, so nobody else answers.
     reactor->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});

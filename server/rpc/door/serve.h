@@ -13,6 +13,8 @@
 #include "absl/functional/function_ref.h"
 #include "server/rpc/door/admission.h"
 #include "server/rpc/door/call.h"
+#include "server/rpc/door/door.h"
+#include "server/rpc/door/message.h"
 
 namespace attention::rpc {
 
@@ -33,21 +35,51 @@ struct Held {
 };
 
 // Lets a call in, or refuses it, and runs `handler`: request id, admission,
-// deadline and cancellation, exceptions. The request's message has
-// `request_bytes`; `reply` is the one message of the answer, null if there are
-// several or the handler counts its bytes itself; `answer` hands a status to
-// gRPC. Returns what the reactor has to hold.
-Held Admit(grpc::CallbackServerContext& context, Admission& admission,
-           const char* method, int64_t request_bytes,
-           const google::protobuf::Message* reply,
+// deadline and cancellation, exceptions. `request` is the message the call came
+// with, null if the handler reads them one by one. gRPC calls a handler of
+// bytes also when no whole message has come; that is refused here, so every
+// handler finds one. `answer` hands a status to gRPC. Returns what the reactor
+// has to hold.
+Held Admit(grpc::CallbackServerContext& context, const Door& door,
+           const char* method, const grpc::ByteBuffer* request,
            std::function<void(grpc::Status)> answer, Handler handler);
 
-// Serves a unary method; request_bytes and reply as in Admit.
-grpc::ServerUnaryReactor* ServeUnary(grpc::CallbackServerContext& context,
-                                     Admission& admission, const char* method,
-                                     int64_t request_bytes,
-                                     const google::protobuf::Message* reply,
-                                     Handler handler);
+// Serves a unary method whose handler reads `request` and writes `reply`, both
+// gRPC's and there until the call is finished; what is in `request` may be
+// taken. OK without a reply, a mistake at which gRPC would end the process, is
+// answered INTERNAL.
+grpc::ServerUnaryReactor* ServeUnary(
+    grpc::CallbackServerContext& context, const Door& door, const char* method,
+    const grpc::ByteBuffer* request, const grpc::ByteBuffer* reply,
+    absl::FunctionRef<void(const std::shared_ptr<Call>&,
+                           grpc::ByteBuffer& request)>
+        handler);
+
+// Serves a unary method of messages: reads the request, and hands it to
+// `handler` with a reply to fill before it finishes the call. Both live until
+// then. A long message is read on the pool, as ReadMessage has it.
+template <typename Request, typename Reply>
+grpc::ServerUnaryReactor* ServeMessage(
+    grpc::CallbackServerContext& context, const Door& door, const char* method,
+    const grpc::ByteBuffer* request, grpc::ByteBuffer* reply,
+    std::function<void(const std::shared_ptr<Call>&, const Request&, Reply&)>
+        handler) {
+  struct Messages {
+    Request request;
+    Reply reply;
+  };
+  return ServeUnary(
+      context, door, method, request, reply,
+      [&](const std::shared_ptr<Call>& call, grpc::ByteBuffer& bytes) {
+        const auto messages = std::make_shared<Messages>();
+        call->set_reply({messages, &messages->reply}, reply);
+        ReadMessage(call, door.pool, bytes, ContractOf<Request>(),
+                    door.max_axis, messages->request,
+                    [call, messages, handler = std::move(handler)] {
+                      handler(call, messages->request, messages->reply);
+                    });
+      });
+}
 
 }  // namespace attention::rpc
 

@@ -1,6 +1,5 @@
 #include "server/rpc/tensors/received_request.h"
 
-#include <new>
 #include <utility>
 
 #include "server/rpc/door/status.h"
@@ -22,27 +21,7 @@ ReceivedRequest::ReceivedRequest(Form form)
           google::protobuf::Arena::CreateMessage<v1::StreamAttentionRequest>(
               &arena_)) {}
 
-void ReceivedRequest::Receive(grpc::ByteBuffer& bytes) {
-  slices_.resize(1);
-  if (bytes.Valid() && !bytes.TrySingleSlice(&slices_.front()).ok() &&
-      !bytes.Dump(&slices_).ok()) {
-    throw std::bad_alloc();  // the one reason there is without compression
-  }
-  bytes.Clear();  // the slices hold the memory now
-  pieces_.reserve(slices_.size());
-  for (const grpc::Slice& slice : slices_) {
-    pieces_.emplace_back(reinterpret_cast<const char*>(slice.begin()),
-                         slice.size());
-  }
-}
-
-size_t ReceivedRequest::size() const {
-  size_t size = 0;
-  for (const absl::string_view piece : pieces_) size += piece.size();
-  return size;
-}
-
-absl::Status ReceivedRequest::Parse() {
+absl::Status ReceivedRequest::Parse(int64_t max_axis) {
   const bool streamed = form_ == Form::kStreamed;
   const TensorTable& table = streamed
                                  ? TensorTableOf<v1::StreamAttentionRequest>()
@@ -51,8 +30,13 @@ absl::Status ReceivedRequest::Parse() {
       streamed ? static_cast<google::protobuf::Message&>(*message_)
                : static_cast<google::protobuf::Message&>(
                      *message_->mutable_request());
+  absl::Status status =
+      bytes_.Check(streamed ? ContractOf<v1::StreamAttentionRequest>()
+                            : ContractOf<v1::ComputeAttentionRequest>(),
+                   max_axis);
+  if (!status.ok()) return status;
   CutTensors cut;
-  absl::Status status = Named(SplitMessage(pieces_, table, message, cut));
+  status = Named(SplitMessage(bytes_.pieces(), table, message, cut));
   if (!status.ok()) return status;
   // What is around the request is no part of its tensors' paths.
   const absl::string_view around = streamed ? "request." : "";
@@ -65,7 +49,9 @@ absl::Status ReceivedRequest::Parse() {
   return status;
 }
 
-uint64_t ReceivedRequest::stream_id() const { return StreamRequestId(pieces_); }
+uint64_t ReceivedRequest::stream_id() const {
+  return StreamRequestId(bytes_.pieces());
+}
 
 void ReceivedRequest::Allocate(BufferPool& buffers) {
   for (ReceivedTensor& tensor : tensors_) {
@@ -90,11 +76,6 @@ Gather ReceivedRequest::gather(absl::string_view path) const {
   const ReceivedTensor* const tensor = Find(path);
   if (tensor == nullptr) return {};
   return {&tensor->data, tensor->buffer.data()};
-}
-
-void ReceivedRequest::Gathered() {
-  pieces_.clear();
-  slices_.clear();
 }
 
 }  // namespace attention::rpc

@@ -7,13 +7,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "attention/v1/attention.pb.h"
 #include "proto/split_message.h"
+#include "server/rpc/door/message.h"
 #include "server/rpc/tensors/buffer_pool.h"
 #include "server/rpc/tensors/input.h"
 
@@ -41,15 +41,15 @@ class ReceivedRequest {
   ReceivedRequest& operator=(const ReceivedRequest&) = delete;
 
   // Takes the bytes out of `bytes`. Throws std::bad_alloc.
-  void Receive(grpc::ByteBuffer& bytes);
+  void Receive(grpc::ByteBuffer& bytes) { bytes_.Take(bytes); }
 
   // Bytes received. REQUIRES: Receive.
-  size_t size() const;
+  size_t size() const { return bytes_.size(); }
 
-  // Reads everything but the tensors' data. INVALID_ARGUMENT if the bytes are
-  // not of the form. Takes long where tensors are written as `values`.
+  // Reads everything but the tensors' data. Errors are those of
+  // ReceivedBytes::Check. Takes long where tensors are written as `values`.
   // REQUIRES: Receive.
-  absl::Status Parse();
+  absl::Status Parse(int64_t max_axis);
   // The id of a kStreamed, of a broken one as far as it can be read.
   // REQUIRES: Receive.
   uint64_t stream_id() const;
@@ -73,15 +73,14 @@ class ReceivedRequest {
   Gather gather(absl::string_view path) const;
 
   // Gives the received bytes back: all data has been gathered.
-  void Gathered();
+  void Gathered() { bytes_.Clear(); }
 
  private:
   const Form form_;
   // The messages of a tiny request and its reply need no memory beyond this.
   alignas(8) char first_block_[2048];
   google::protobuf::Arena arena_{first_block_, sizeof(first_block_)};
-  std::vector<grpc::Slice> slices_;
-  absl::InlinedVector<absl::string_view, 4> pieces_;  // of slices_
+  ReceivedBytes bytes_;
   v1::StreamAttentionRequest* const message_;
   absl::InlinedVector<ReceivedTensor, 3> tensors_;
 };

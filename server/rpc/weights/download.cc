@@ -14,9 +14,11 @@
 namespace attention::rpc {
 namespace {
 
-class WeightsStream final
-    : public grpc::ServerWriteReactor<v1::GetWeightsResponse> {
+class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
+  // What was asked for, once it has been read.
+  v1::GetWeightsRequest& request() { return request_; }
+
   void Hold(Held held) { held_ = std::move(held); }
 
   // Starts to answer `call` with `listed`.
@@ -45,7 +47,10 @@ class WeightsStream final
     });
   }
 
-  void OnCancel() override { held_.cancellation->Cancel(); }
+  void OnCancel() override {
+    // Null after a refusal that had no memory for even that.
+    if (held_.cancellation != nullptr) held_.cancellation->Cancel();
+  }
   void OnDone() override { delete this; }
 
  private:
@@ -70,8 +75,9 @@ class WeightsStream final
   }
 
   void Write() {
-    call_->add_reply_bytes(static_cast<int64_t>(message_.ByteSizeLong()));
-    StartWrite(&message_);
+    bytes_ = SerializeMessage(message_);
+    call_->add_reply_bytes(static_cast<int64_t>(bytes_.Length()));
+    StartWrite(&bytes_);
   }
 
   Held held_;
@@ -80,7 +86,9 @@ class WeightsStream final
   std::vector<NamedTensor> tensors_;
   size_t next_tensor_ = 0;
   int64_t offset_ = 0;
+  v1::GetWeightsRequest request_;
   v1::GetWeightsResponse message_;
+  grpc::ByteBuffer bytes_;  // message_'s
 };
 
 absl::StatusOr<weights::Listed> Describe(const v1::GetWeightsRequest& request,
@@ -91,25 +99,38 @@ absl::StatusOr<weights::Listed> Describe(const v1::GetWeightsRequest& request,
   return catalog.Describe(request.weight_set().name(), *which);
 }
 
+// Answers `call` by `stream` with what it asks for.
+void Answer(const std::shared_ptr<Call>& call, WeightsStream& stream,
+            const weights::Catalog& catalog) {
+  absl::StatusOr<weights::Listed> listed = Describe(stream.request(), catalog);
+  if (!listed.ok()) return call->Finish(listed.status());
+  absl::Status taken = call->TakeBytes(
+      std::min(kMaxChunkBytes, listed->version->tensor_bytes()));
+  if (!taken.ok()) return call->Finish(taken);
+  stream.Start(call, *std::move(listed));
+}
+
 }  // namespace
 
-grpc::ServerWriteReactor<v1::GetWeightsResponse>* ServeGetWeights(
-    grpc::CallbackServerContext& context, Admission& admission,
-    const v1::GetWeightsRequest& request, const weights::Catalog& catalog) {
-  // gRPC calls no reaction before this function has returned.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeGetWeights(
+    grpc::CallbackServerContext& context, const Backend& backend,
+    const grpc::ByteBuffer* request) {
+  // gRPC calls no reaction before this function has returned; the stream is
+  // there until the call is finished.
   auto* const stream = new WeightsStream;
   try {
     stream->Hold(Admit(
-        context, admission, "GetWeights",
-        static_cast<int64_t>(request.ByteSizeLong()), /*reply=*/nullptr,
+        context, DoorOf(backend), "GetWeights", request,
         [stream](grpc::Status status) { stream->Finish(std::move(status)); },
         [&](const std::shared_ptr<Call>& call) {
-          absl::StatusOr<weights::Listed> listed = Describe(request, catalog);
-          if (!listed.ok()) return call->Finish(listed.status());
-          absl::Status taken = call->TakeBytes(
-              std::min(kMaxChunkBytes, listed->version->tensor_bytes()));
-          if (!taken.ok()) return call->Finish(taken);
-          stream->Start(call, *std::move(listed));
+          // gRPC's own object, which nobody else reads.
+          auto& bytes = const_cast<grpc::ByteBuffer&>(*request);
+          ReadMessage(call, backend.compute, bytes,
+                      ContractOf<v1::GetWeightsRequest>(),
+                      backend.limits.max_axis, stream->request(),
+                      [call, stream, &backend] {
+                        Answer(call, *stream, backend.catalog);
+                      });
         }));
   } catch (const std::bad_alloc&) {
     // Thrown before there was a call, so nobody else answers.

@@ -70,13 +70,12 @@ weights::AppendOptions OptionsOf(
 
 // A message is read, then worked on, then the next is read: what belongs to the
 // messages needs no lock. Only the alarm and a cancellation come in between.
-class WeightsUpload final
-    : public grpc::ServerReadReactor<v1::UploadWeightsRequest>,
-      public std::enable_shared_from_this<WeightsUpload> {
+class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
+                            public std::enable_shared_from_this<WeightsUpload> {
  public:
   WeightsUpload(grpc::CallbackServerContext& context, const Backend& backend,
-                v1::UploadWeightsResponse& reply)
-      : context_(context), backend_(backend), reply_(reply) {}
+                grpc::ByteBuffer* reply)
+      : context_(context), backend_(backend), reply_bytes_(reply) {}
 
   // Lives until OnDone, and as long as a task refers to it.
   void KeepAlive() { self_ = shared_from_this(); }
@@ -85,6 +84,7 @@ class WeightsUpload final
   // Starts to read for `call`.
   void Start(std::shared_ptr<Call> call) {
     call_ = std::move(call);
+    call_->set_reply({shared_from_this(), &reply_}, reply_bytes_);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       SetAlarm();
@@ -107,7 +107,6 @@ class WeightsUpload final
       const std::lock_guard<std::mutex> lock(mutex_);
       reading_ = false;
       if (ended_) return;
-      if (ok) arrived_ += message_.chunk().data().size();
     }
     call_->Guard([&] { ok ? TakeMessage() : TakeEnd(); });
   }
@@ -143,7 +142,7 @@ class WeightsUpload final
     const std::lock_guard<std::mutex> lock(mutex_);
     if (ended_) return;
     reading_ = true;
-    StartRead(&message_);
+    StartRead(&bytes_);
   }
 
   // REQUIRES: mutex_.
@@ -181,15 +180,56 @@ class WeightsUpload final
   }
 
   void TakeMessage() {
-    call_->add_request_bytes(static_cast<int64_t>(message_.ByteSizeLong()));
+    const auto bytes = static_cast<int64_t>(bytes_.Length());
+    call_->add_request_bytes(bytes);
+    if (bytes > backend_.limits.max_message_bytes) {
+      return call_->Finish(OverLimit("bytes of the request message:", bytes,
+                                     backend_.limits.max_message_bytes,
+                                     "max-message-bytes"));
+    }
+    if (bytes <= static_cast<int64_t>(kInlineBytes)) {
+      const absl::Status status = ParseMessage();
+      return status.ok() ? TakePart() : call_->Finish(status);
+    }
+    // On the pool, with what there is to do for a chunk: to read, copy, check
+    // and hash 1 MiB takes a reactor too long.
+    backend_.compute.Submit(
+        {{1,
+          [upload = shared_from_this()](int64_t, core::Workspace&) {
+            absl::Status status = upload->ParseMessage();
+            return status.ok() && upload->message_.has_chunk()
+                       ? upload->TakeChunk()
+                       : status;
+          }}},
+        call_->cancellation(),
+        [upload = shared_from_this()](const absl::Status& status) {
+          upload->call_->Guard([&] {
+            if (!status.ok()) return upload->call_->Finish(FromPool(status));
+            upload->message_.has_chunk() ? upload->Read() : upload->TakePart();
+          });
+        });
+  }
+
+  // Reads what has come into message_.
+  absl::Status ParseMessage() {
+    absl::Status status =
+        rpc::ParseMessage(bytes_, ContractOf<v1::UploadWeightsRequest>(),
+                          backend_.limits.max_axis, message_);
+    if (!status.ok()) return status;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    arrived_ += message_.chunk().data().size();
+    return status;
+  }
+
+  // What message_ has.
+  void TakePart() {
     absl::Status status;
     switch (message_.part_case()) {
       case v1::UploadWeightsRequest::kHeader:
         status = TakeHeader(message_.header());
         break;
       case v1::UploadWeightsRequest::kChunk:
-        status = CheckChunk(message_.chunk());
-        if (status.ok()) return TakeChunk();
+        status = TakeChunk();
         break;
       case v1::UploadWeightsRequest::kSha256:
         status = TakeSha256();
@@ -233,35 +273,16 @@ class WeightsUpload final
     return status;
   }
 
-  absl::Status CheckChunk(const v1::TensorChunk& chunk) const {
+  // How large it is was looked at before it was read (proto/wire_walk.h).
+  absl::Status TakeChunk() {
     if (next_ == Next::kHeader) {
       return FieldError("header", "is required, before the first chunk");
     }
     if (next_ == Next::kEnd) {
       return FieldError("chunk", "came after sha256, which has to be last");
     }
-    const auto bytes = static_cast<int64_t>(chunk.data().size());
-    if (bytes <= kMaxChunkBytes) return absl::OkStatus();
-    return FieldError("chunk.data", StrCat("has ", bytes, " bytes; at most ",
-                                           kMaxChunkBytes, " are allowed"));
-  }
-
-  // On the pool: to copy, check and hash 1 MiB takes a reactor too long.
-  void TakeChunk() {
-    backend_.compute.Submit(
-        {{1,
-          [upload = shared_from_this()](int64_t, core::Workspace&) {
-            const v1::TensorChunk& chunk = upload->message_.chunk();
-            return upload->builder_->Take(chunk.tensor(), chunk.offset(),
-                                          chunk.data());
-          }}},
-        call_->cancellation(),
-        [upload = shared_from_this()](const absl::Status& status) {
-          upload->call_->Guard([&] {
-            if (!status.ok()) return upload->call_->Finish(FromPool(status));
-            upload->Read();
-          });
-        });
+    const v1::TensorChunk& chunk = message_.chunk();
+    return builder_->Take(chunk.tensor(), chunk.offset(), chunk.data());
   }
 
   absl::Status TakeSha256() {
@@ -314,11 +335,13 @@ class WeightsUpload final
 
   grpc::CallbackServerContext& context_;
   const Backend& backend_;
-  v1::UploadWeightsResponse& reply_;
+  grpc::ByteBuffer* const reply_bytes_;
+  v1::UploadWeightsResponse reply_;
   std::shared_ptr<WeightsUpload> self_;
   Held held_;
   std::shared_ptr<Call> call_;
 
+  grpc::ByteBuffer bytes_;  // as received
   v1::UploadWeightsRequest message_;
   Next next_ = Next::kHeader;
   weights::AppendOptions options_;
@@ -334,16 +357,15 @@ class WeightsUpload final
 
 }  // namespace
 
-grpc::ServerReadReactor<v1::UploadWeightsRequest>* ServeUploadWeights(
+grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUploadWeights(
     grpc::CallbackServerContext& context, const Backend& backend,
-    v1::UploadWeightsResponse& reply) {
+    grpc::ByteBuffer* reply) {
   // gRPC calls no reaction before this function has returned.
   const auto upload = std::make_shared<WeightsUpload>(context, backend, reply);
   upload->KeepAlive();
   try {
     upload->Hold(Admit(
-        context, backend.admission, "UploadWeights", /*request_bytes=*/0,
-        &reply,
+        context, DoorOf(backend), "UploadWeights", /*request=*/nullptr,
         [raw = upload.get()](grpc::Status status) {
           raw->Answer(std::move(status));
         },

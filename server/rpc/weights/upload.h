@@ -3,9 +3,9 @@
 #define SERVER_RPC_WEIGHTS_UPLOAD_H_
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "attention/v1/attention.pb.h"
 #include "server/rpc/backend.h"
 
 namespace attention::rpc {
@@ -17,9 +17,9 @@ namespace attention::rpc {
 // when the stream is over.
 //
 // `backend` and `reply` outlive the stream.
-grpc::ServerReadReactor<v1::UploadWeightsRequest>* ServeUploadWeights(
+grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUploadWeights(
     grpc::CallbackServerContext& context, const Backend& backend,
-    v1::UploadWeightsResponse& reply);
+    grpc::ByteBuffer* reply);
 
 }  // namespace attention::rpc
 

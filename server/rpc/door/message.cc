@@ -1,0 +1,140 @@
+#include "server/rpc/door/message.h"
+
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
+
+#include <deque>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/door/status.h"
+
+namespace attention::rpc {
+namespace {
+
+// As many bytes of unknown fields as protobuf may keep, which takes no more
+// memory than a small message: a client of a later contract sends such, and it
+// costs nothing to read them where they are.
+constexpr int64_t kKeptUnknownBytes = 256;
+
+// Beyond this a message is gathered before it is parsed: from pieces, protobuf
+// does not know how much memory a field will take and doubles it as it goes.
+// Above a message of UploadWeights, whose data is read once.
+constexpr size_t kMaxScattered = (size_t{1} << 20) + (size_t{64} << 10);
+
+bool Parse(absl::Span<const absl::string_view> pieces,
+           google::protobuf::Message& message) {
+  using google::protobuf::io::ArrayInputStream;
+  if (pieces.size() == 1) {
+    return message.ParseFromArray(pieces.front().data(),
+                                  static_cast<int>(pieces.front().size()));
+  }
+  std::deque<ArrayInputStream> streams;  // which cannot move
+  std::vector<google::protobuf::io::ZeroCopyInputStream*> pointers;
+  pointers.reserve(pieces.size());
+  for (const absl::string_view piece : pieces) {
+    pointers.push_back(
+        &streams.emplace_back(piece.data(), static_cast<int>(piece.size())));
+  }
+  google::protobuf::io::ConcatenatingInputStream all(
+      pointers.data(), static_cast<int>(pointers.size()));
+  return message.ParseFromZeroCopyStream(&all);
+}
+
+}  // namespace
+
+void ReceivedBytes::Take(grpc::ByteBuffer& bytes) {
+  slices_.resize(1);
+  if (bytes.Valid() && !bytes.TrySingleSlice(&slices_.front()).ok() &&
+      !bytes.Dump(&slices_).ok()) {
+    throw std::bad_alloc();  // the one reason there is without compression
+  }
+  bytes.Clear();  // the slices hold the memory now
+  pieces_.clear();
+  pieces_.reserve(slices_.size());
+  for (const grpc::Slice& slice : slices_) {
+    pieces_.emplace_back(reinterpret_cast<const char*>(slice.begin()),
+                         slice.size());
+  }
+}
+
+size_t ReceivedBytes::size() const {
+  size_t size = 0;
+  for (const absl::string_view piece : pieces_) size += piece.size();
+  return size;
+}
+
+absl::Status ReceivedBytes::Check(const WireContract& contract,
+                                  int64_t max_axis, size_t max_scattered) {
+  WireWalk walk = contract.Walk(pieces_, max_axis);
+  if (!walk.status.ok()) {
+    return walk.malformed ? WithReason(std::move(walk.status),
+                                       v1::ERROR_REASON_MALFORMED_MESSAGE)
+                          : walk.status;
+  }
+  const bool scattered = pieces_.size() > 1 && size() > max_scattered;
+  if (walk.unknown_bytes <= kKeptUnknownBytes && !scattered) {
+    return walk.status;
+  }
+  known_.reserve(size() - static_cast<size_t>(walk.unknown_bytes));
+  contract.CopyKnown(pieces_, known_);
+  slices_.clear();
+  pieces_.assign(1, known_);
+  return walk.status;
+}
+
+void ReceivedBytes::Clear() {
+  pieces_.clear();
+  slices_.clear();
+  known_ = std::string();
+}
+
+absl::Status ParseMessage(grpc::ByteBuffer& bytes, const WireContract& contract,
+                          int64_t max_axis,
+                          google::protobuf::Message& message) {
+  ReceivedBytes received;
+  received.Take(bytes);
+  absl::Status status = received.Check(contract, max_axis, kMaxScattered);
+  if (!status.ok() || Parse(received.pieces(), message)) return status;
+  return WithReason(
+      absl::InvalidArgumentError(absl::StrCat(
+          "the message is not a serialized ", contract.message().full_name())),
+      v1::ERROR_REASON_MALFORMED_MESSAGE);
+}
+
+void ReadMessage(const std::shared_ptr<Call>& call, core::ComputePool& pool,
+                 grpc::ByteBuffer& bytes, const WireContract& contract,
+                 int64_t max_axis, google::protobuf::Message& message,
+                 std::function<void()> then) {
+  if (bytes.Length() <= kInlineBytes) {
+    const absl::Status status =
+        ParseMessage(bytes, contract, max_axis, message);
+    return status.ok() ? then() : call->Finish(status);
+  }
+  const auto taken = std::make_shared<grpc::ByteBuffer>();
+  taken->Swap(&bytes);
+  pool.Submit(
+      {{1,
+        [taken, &contract, max_axis, &message](int64_t, core::Workspace&) {
+          return ParseMessage(*taken, contract, max_axis, message);
+        }}},
+      call->cancellation(),
+      [call, then = std::move(then)](const absl::Status& status) {
+        call->Guard(
+            [&] { status.ok() ? then() : call->Finish(FromPool(status)); });
+      });
+}
+
+grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
+  grpc::ByteBuffer bytes;
+  bool own = false;
+  const grpc::Status status =
+      grpc::SerializationTraits<google::protobuf::Message>::Serialize(
+          message, &bytes, &own);
+  if (!status.ok()) throw std::length_error(status.error_message());
+  return bytes;
+}
+
+}  // namespace attention::rpc
