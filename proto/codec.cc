@@ -168,6 +168,16 @@ absl::StatusOr<TensorView> TensorView::Of(const v1::Tensor& tensor,
                                           absl::string_view data,
                                           absl::string_view field,
                                           const CodecLimits& limits) {
+  absl::StatusOr<TensorView> view =
+      OfBytes(tensor, static_cast<int64_t>(data.size()), field, limits);
+  if (view.ok()) view->Place(data.data());
+  return view;
+}
+
+absl::StatusOr<TensorView> TensorView::OfBytes(const v1::Tensor& tensor,
+                                               int64_t bytes,
+                                               absl::string_view field,
+                                               const CodecLimits& limits) {
   const int64_t element_size = ElementSize(tensor.dtype());
   if (element_size == 0) {
     return FieldError(
@@ -183,7 +193,6 @@ absl::StatusOr<TensorView> TensorView::Of(const v1::Tensor& tensor,
     return checked;
   }
 
-  const auto bytes = static_cast<int64_t>(data.size());
   const int64_t values = tensor.values_size();
   if (bytes > 0 && values > 0) {
     return FieldError(
@@ -210,29 +219,31 @@ absl::StatusOr<TensorView> TensorView::Of(const v1::Tensor& tensor,
 
   TensorView view;
   view.tensor_ = &tensor;
-  view.data_ = data;
+  view.data_bytes_ = bytes;
   view.field_ = std::string(field);
   view.size_ = size;
   return view;
 }
 
 template <typename T>
-const T* TensorView::InPlace() const {
-  if (has_values()) {
-    // RepeatedField<double> is an array of doubles.
-    if constexpr (std::is_same_v<T, double>) {
-      if (dtype() == v1::DATA_TYPE_FLOAT64) return tensor_->values().data();
-    }
-    return nullptr;
-  }
+bool TensorView::LiesAs() const {
   constexpr v1::DataType kDtype =
       std::is_same_v<T, float>    ? v1::DATA_TYPE_FLOAT32
       : std::is_same_v<T, double> ? v1::DATA_TYPE_FLOAT64
                                   : v1::DATA_TYPE_BOOL;
-  const bool aligned =
-      reinterpret_cast<uintptr_t>(data_.data()) % alignof(T) == 0;
-  return dtype() == kDtype && aligned ? reinterpret_cast<const T*>(data_.data())
-                                      : nullptr;
+  if (dtype() != kDtype) return false;
+  // RepeatedField<double> is an array of doubles.
+  return !has_values() || std::is_same_v<T, double>;
+}
+
+template <typename T>
+const T* TensorView::InPlace() const {
+  if (!LiesAs<T>()) return nullptr;
+  if constexpr (std::is_same_v<T, double>) {
+    if (has_values()) return tensor_->values().data();
+  }
+  const bool aligned = reinterpret_cast<uintptr_t>(data_) % alignof(T) == 0;
+  return aligned ? reinterpret_cast<const T*>(data_) : nullptr;
 }
 
 template <typename T>
@@ -241,8 +252,7 @@ void TensorView::Convert(int64_t first, int64_t count, T* out) const {
     using Element = decltype(type);
     if (!has_values()) {
       return WidenBytes<Element>(
-          data_.data() + first * static_cast<int64_t>(sizeof(Element)), count,
-          out);
+          data_ + first * static_cast<int64_t>(sizeof(Element)), count, out);
     }
     const double* values = tensor_->values().data() + first;
     for (int64_t i = 0; i < count; ++i) {
@@ -308,13 +318,15 @@ absl::Status TensorView::Check(int64_t first, int64_t count,
 
 double TensorView::Sent(int64_t index) const {
   return has_values() ? tensor_->values(static_cast<int>(index))
-                      : static_cast<uint8_t>(data_[static_cast<size_t>(index)]);
+                      : static_cast<uint8_t>(data_[index]);
 }
 
 absl::Status TensorView::CheckBool() const {
   if (!has_values()) {
     unsigned any = 0;
-    for (const char byte : data_) any |= static_cast<uint8_t>(byte);
+    for (int64_t i = 0; i < data_bytes_; ++i) {
+      any |= static_cast<uint8_t>(data_[i]);
+    }
     if (any <= 1) return absl::OkStatus();
   }
   for (int64_t index = 0; index < size_; ++index) {
@@ -332,7 +344,7 @@ absl::Status TensorView::ReadBool(uint8_t* out) const {
   if (has_values()) {
     for (const double value : tensor_->values()) *out++ = value != 0;
   } else {
-    std::copy(data_.begin(), data_.end(), out);
+    std::copy_n(data_, data_bytes_, out);
   }
   return absl::OkStatus();
 }
@@ -383,6 +395,9 @@ absl::Status EncodeTensor(absl::Span<const T> elements,
   return OutOfRange(elements, shape, dtype, field, refused);
 }
 
+template bool TensorView::LiesAs<float>() const;
+template bool TensorView::LiesAs<double>() const;
+template bool TensorView::LiesAs<uint8_t>() const;
 template const float* TensorView::InPlace<float>() const;
 template const double* TensorView::InPlace<double>() const;
 template const uint8_t* TensorView::InPlace<uint8_t>() const;

@@ -53,6 +53,16 @@ class TensorView {
                                        absl::string_view field,
                                        const CodecLimits& limits);
 
+  // The same for data that is not yet where it can be read: `bytes` of it.
+  // REQUIRES: before an element is read, Place.
+  static absl::StatusOr<TensorView> OfBytes(const v1::Tensor& tensor,
+                                            int64_t bytes,
+                                            absl::string_view field,
+                                            const CodecLimits& limits);
+
+  // Says where the data is, at any address. Null: nowhere yet.
+  void Place(const char* data) { data_ = data; }
+
   v1::DataType dtype() const { return tensor_->dtype(); }
   absl::Span<const int64_t> shape() const {
     return {tensor_->shape().data(),
@@ -62,6 +72,9 @@ class TensorView {
   int64_t size() const { return size_; }
   const std::string& field() const { return field_; }
 
+  // Bytes of data; 0 if the elements came as values.
+  int64_t data_bytes() const { return data_bytes_; }
+
   // Whether the elements came as values rather than data.
   bool has_values() const { return tensor_->values_size() > 0; }
 
@@ -69,6 +82,10 @@ class TensorView {
   // null otherwise, then Read them. T is float, double or uint8_t (BOOL).
   template <typename T>
   const T* InPlace() const;
+
+  // Whether InPlace finds the elements once the data is placed where T may lie.
+  template <typename T>
+  bool LiesAs() const;
 
   // What Read and Check refuse beyond an element that dtype or T cannot hold.
   enum class Accept {
@@ -109,7 +126,8 @@ class TensorView {
   double Sent(int64_t index) const;
 
   const v1::Tensor* tensor_ = nullptr;
-  absl::string_view data_;
+  const char* data_ = nullptr;
+  int64_t data_bytes_ = 0;
   std::string field_;
   int64_t size_ = 0;
 };

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 
+#include "server/core/saturating.h"
+
 namespace attention::core {
 
 // The four axes of every tensor here, outermost first.
@@ -38,12 +40,14 @@ struct Tensor4 {
 template <typename T>
 using ConstTensor4 = Tensor4<const T>;
 
-// [batch, heads, rows, columns], row-major without gaps.
+// [batch, heads, rows, columns], row-major without gaps. Strides saturate, so
+// that views of more than there can be may be made and refused.
 template <typename T>
 Tensor4<T> Dense(T* data, std::array<int64_t, 4> shape) {
   return {data,
           shape,
-          {shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3], 1}};
+          {SaturatingMultiply(shape[1], SaturatingMultiply(shape[2], shape[3])),
+           SaturatingMultiply(shape[2], shape[3]), shape[3], 1}};
 }
 
 // [batch, rows, heads * columns], row-major without gaps, seen head by head.
@@ -51,7 +55,8 @@ template <typename T>
 Tensor4<T> HeadsSideBySide(T* data, std::array<int64_t, 4> shape) {
   return {data,
           shape,
-          {shape[1] * shape[2] * shape[3], shape[3], shape[1] * shape[3], 1}};
+          {SaturatingMultiply(shape[1], SaturatingMultiply(shape[2], shape[3])),
+           shape[3], SaturatingMultiply(shape[1], shape[3]), 1}};
 }
 
 }  // namespace attention::core

@@ -7,44 +7,37 @@
 #include "proto/error_text.h"
 #include "server/weights/check_finite.h"
 #include "server/weights/give_back_pages.h"
+#include "server/weights/layer_of.h"
 #include "server/weights/named_tensor.h"
 
 namespace attention::weights {
 namespace {
 
+// Whether the elements lie as T.
+template <typename T>
+bool LieAs(const StoredTensor& tensor, DType dtype) {
+  constexpr DType kSame =
+      std::is_same_v<T, float> ? DType::kFloat32 : DType::kFloat64;
+  return dtype == kSame &&
+         reinterpret_cast<uintptr_t>(tensor.data.data()) % alignof(T) == 0;
+}
+
+int64_t Elements(const StoredTensor& tensor, DType dtype) {
+  return static_cast<int64_t>(tensor.data.size()) / ElementSize(dtype);
+}
+
 // The elements as T: in place if they lie so, otherwise widened into storage.
 template <typename T>
 const T* ElementsAs(const StoredTensor& tensor, DType dtype,
                     std::vector<std::vector<T>>& storage) {
-  constexpr DType kSame =
-      std::is_same_v<T, float> ? DType::kFloat32 : DType::kFloat64;
   const char* bytes = tensor.data.data();
-  if (dtype == kSame && reinterpret_cast<uintptr_t>(bytes) % alignof(T) == 0) {
-    return reinterpret_cast<const T*>(bytes);
-  }
-  const int64_t count =
-      static_cast<int64_t>(tensor.data.size()) / ElementSize(dtype);
+  if (LieAs<T>(tensor, dtype)) return reinterpret_cast<const T*>(bytes);
+  const int64_t count = Elements(tensor, dtype);
   std::vector<T>& numbers = storage.emplace_back(static_cast<size_t>(count));
   VisitFloat(static_cast<int>(dtype), [&](auto type) {
     WidenBytes<decltype(type)>(bytes, count, numbers.data());
   });
   return numbers.data();
-}
-
-template <typename T>
-core::Projection<T> ProjectionAs(const StoredProjection& stored,
-                                 const WeightSetContents& contents,
-                                 std::vector<std::vector<T>>& storage) {
-  const bool in_out = contents.layout == core::Layout::kInOut;
-  core::Projection<T> projection;
-  projection.weight = ElementsAs<T>(stored.weight, contents.dtype, storage);
-  if (stored.bias.has_value()) {
-    projection.bias = ElementsAs<T>(*stored.bias, contents.dtype, storage);
-  }
-  projection.in = stored.weight.shape[in_out ? 0 : 1];
-  projection.out = stored.weight.shape[in_out ? 1 : 0];
-  projection.layout = contents.layout;
-  return projection;
 }
 
 }  // namespace
@@ -103,33 +96,44 @@ void WeightSetVersion::Prepare(Prepared<T>& prepared) const {
     if (!prepared.status.ok()) return;
   }
   prepared.storage.clear();  // of an attempt that ran out of memory
-  prepared.layer.num_heads = contents.num_heads;
-  prepared.layer.num_kv_heads = contents.num_kv_heads;
-  prepared.layer.query =
-      ProjectionAs<T>(contents.query, contents, prepared.storage);
-  prepared.layer.key =
-      ProjectionAs<T>(contents.key, contents, prepared.storage);
-  prepared.layer.value =
-      ProjectionAs<T>(contents.value, contents, prepared.storage);
-  if (contents.output.has_value()) {
-    prepared.layer.output =
-        ProjectionAs<T>(*contents.output, contents, prepared.storage);
+  prepared.layer = LayerOf<T>(contents, [&](const StoredTensor& tensor) {
+    return ElementsAs<T>(tensor, contents.dtype, prepared.storage);
+  });
+}
+
+template <typename T>
+WeightSetVersion::Prepared<T>& WeightSetVersion::prepared() const {
+  if constexpr (std::is_same_v<T, float>) {
+    return as_float_;
+  } else {
+    return as_double_;
   }
 }
 
 template <typename T>
-absl::StatusOr<core::LayerWeights<T>> WeightSetVersion::As() const {
-  Prepared<T>* prepared = nullptr;
-  if constexpr (std::is_same_v<T, float>) {
-    prepared = &as_float_;
-  } else {
-    prepared = &as_double_;
+int64_t WeightSetVersion::ConvertedBytes() const {
+  int64_t bytes = 0;
+  if (prepared<T>().done) return bytes;
+  for (const auto& [path, tensor] : NamedTensors(record_.contents)) {
+    if (LieAs<T>(*tensor, record_.contents.dtype)) continue;
+    bytes += Elements(*tensor, record_.contents.dtype) * int64_t{sizeof(T)};
   }
-  std::call_once(prepared->once, [&] { Prepare(*prepared); });
-  if (!prepared->status.ok()) return prepared->status;
-  return prepared->layer;
+  return bytes;
 }
 
+template <typename T>
+absl::StatusOr<core::LayerWeights<T>> WeightSetVersion::As() const {
+  Prepared<T>& made = prepared<T>();
+  std::call_once(made.once, [&] {
+    Prepare(made);
+    made.done = true;
+  });
+  if (!made.status.ok()) return made.status;
+  return made.layer;
+}
+
+template int64_t WeightSetVersion::ConvertedBytes<float>() const;
+template int64_t WeightSetVersion::ConvertedBytes<double>() const;
 template absl::StatusOr<core::LayerWeights<float>> WeightSetVersion::As() const;
 template absl::StatusOr<core::LayerWeights<double>> WeightSetVersion::As()
     const;

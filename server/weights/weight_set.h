@@ -2,6 +2,7 @@
 #ifndef SERVER_WEIGHTS_WEIGHT_SET_H_
 #define SERVER_WEIGHTS_WEIGHT_SET_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -66,16 +67,24 @@ class WeightSetVersion {
   template <typename T>
   absl::StatusOr<core::LayerWeights<T>> As() const;
 
+  // Bytes that As<T> will take and keep: 0 where the elements are used as they
+  // lie, or once it has.
+  template <typename T>
+  int64_t ConvertedBytes() const;
+
  private:
   template <typename T>
   struct Prepared {
     std::once_flag once;
+    std::atomic<bool> done{false};
     absl::Status status;
     core::LayerWeights<T> layer;
     std::vector<std::vector<T>> storage;  // what is not used in place
   };
   explicit WeightSetVersion(Record record) : record_(std::move(record)) {}
 
+  template <typename T>
+  Prepared<T>& prepared() const;
   template <typename T>
   void Prepare(Prepared<T>& prepared) const;
 

@@ -22,7 +22,10 @@ TEST(CostTest, SaturatesInsteadOfOverflowing) {
   constexpr int64_t kHuge = int64_t{1} << 40;
   EXPECT_EQ(AttentionMultiplyAdds({kHuge, 1, 1, kHuge, kHuge, 1, 1}), kMax);
   EXPECT_EQ(AttentionMultiplyAdds({0, 1, 1, kHuge, kHuge, 1, 1}), 0);
-  EXPECT_EQ(AttentionWorkspaceBytes<float>({1, 1, 1, 1, kMax, 1, 1}), kMax);
+  AttentionInputs<float> inputs;
+  inputs.query.shape = {1, 1, 1, 1};
+  inputs.key.shape = inputs.value.shape = {1, 1, kMax, 1};
+  EXPECT_EQ(AttentionWorkspaceBytes<float>(inputs, {}, {}), kMax);
   EXPECT_EQ(SaturatingAdd(kMax, 1), kMax);
 }
 

@@ -225,8 +225,9 @@ TEST(ServiceStream, IsNotReadOnWhileEnoughIsUnderWay) {
 
 TEST(ServiceStream, IsNotReadOnWhileHalfTheMemoryIsTaken) {
   auto config = TestServer::TestConfig();
-  // Room for one endless request, which takes its message, a reply of its size
-  // and a workspace; its message counts twice, which is half.
+  // Room for one endless request, which takes its message, the query gathered
+  // out of it, a reply of its size and a workspace; its message counts twice,
+  // which is half.
   config.limits.max_bytes_in_flight =
       4 * static_cast<int64_t>(EndlessRequest().ByteSizeLong());
   ExpectOnlyTheFirstIsRead(config);

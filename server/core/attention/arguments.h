@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "server/core/attention/shape.h"
 #include "server/core/tensor.h"
 
 namespace attention::core {
@@ -22,6 +23,14 @@ struct AttentionInputs {
   // The same shape, added after softcap; -inf excludes. Optional.
   ConstTensor4<T> bias;
 };
+
+template <typename T>
+AttentionShape ShapeOf(const AttentionInputs<T>& inputs) {
+  return {inputs.query.shape[kBatch], inputs.query.shape[kHead],
+          inputs.key.shape[kHead],    inputs.query.shape[kRow],
+          inputs.key.shape[kRow],     inputs.query.shape[kColumn],
+          inputs.value.shape[kColumn]};
+}
 
 enum class Alignment {
   kUnspecified,  // only where it cannot matter

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "server/core/attention/tiles.h"
-#include "server/core/kernel/strip_kernel.h"
+#include "server/core/attention/whole_rows.h"
 #include "server/core/saturating.h"
 
 namespace attention::core {
@@ -17,23 +17,23 @@ int64_t AttentionMultiplyAdds(const AttentionShape& shape) {
 }
 
 template <typename T>
-int64_t AttentionWorkspaceBytes(const AttentionShape& shape) {
-  const int64_t tiled = TiledWorkspaceBytes<T>(
-      shape.query_len, shape.group_size(), shape.head_dim, shape.value_dim);
-  // Of a strip: scores and weights, by row and by key, and query or output; of
-  // one row the attended flags, and an order for top_k.
-  const int64_t lanes = StripRows<T>();
-  const int64_t whole_rows = SaturatingAdd(
-      SaturatingMultiply(shape.kv_len,
-                         2 * lanes * int64_t{sizeof(T)} +
-                             int64_t{sizeof(uint8_t) + sizeof(int32_t)}),
-      SaturatingMultiply(
-          SaturatingAdd(std::max(shape.head_dim, shape.value_dim), 4),
-          lanes * int64_t{sizeof(T)}));
-  return std::max(tiled, whole_rows);
+int64_t AttentionWorkspaceBytes(const AttentionInputs<T>& inputs,
+                                const AttentionOptions& options,
+                                const AttentionOutputs<T>& outputs) {
+  const AttentionShape shape = ShapeOf(inputs);
+  const bool top_k = static_cast<bool>(outputs.top_k_weights);
+  const int64_t whole_rows = WholeRowWorkspaceBytes<T>(shape, top_k);
+  if (outputs.matrix || top_k) return whole_rows;
+  return std::max(whole_rows, TiledWorkspaceBytes<T>(
+                                  shape, inputs.attend_mask || inputs.bias,
+                                  options.dropout.has_value()));
 }
 
-template int64_t AttentionWorkspaceBytes<float>(const AttentionShape&);
-template int64_t AttentionWorkspaceBytes<double>(const AttentionShape&);
+template int64_t AttentionWorkspaceBytes<float>(const AttentionInputs<float>&,
+                                                const AttentionOptions&,
+                                                const AttentionOutputs<float>&);
+template int64_t AttentionWorkspaceBytes<double>(
+    const AttentionInputs<double>&, const AttentionOptions&,
+    const AttentionOutputs<double>&);
 
 }  // namespace attention::core

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "server/core/attention/arguments.h"
 #include "server/core/attention/shape.h"
 
 namespace attention::core {
@@ -11,10 +12,13 @@ namespace attention::core {
 // Multiply-adds of scores and output, every position counted; saturating.
 int64_t AttentionMultiplyAdds(const AttentionShape& shape);
 
-// Bytes of Workspace one task of AttentionSteps<T> takes; saturating.
-// REQUIRES: shape.num_kv_heads >= 1.
+// Bytes of Workspace a task of AttentionSteps takes at most; saturating. Reads
+// shapes, and which of the views are there.
+// REQUIRES: inputs.key.shape[kHead] >= 1.
 template <typename T>
-int64_t AttentionWorkspaceBytes(const AttentionShape& shape);
+int64_t AttentionWorkspaceBytes(const AttentionInputs<T>& inputs,
+                                const AttentionOptions& options,
+                                const AttentionOutputs<T>& outputs);
 
 }  // namespace attention::core
 

@@ -17,10 +17,7 @@ template <typename T>
 struct AttentionProblem : AttentionShape {
   AttentionProblem(const AttentionInputs<T>& in, const AttentionOptions& opts,
                    const AttentionOutputs<T>& out)
-      : AttentionShape{in.query.shape[kBatch], in.query.shape[kHead],
-                       in.key.shape[kHead],    in.query.shape[kRow],
-                       in.key.shape[kRow],     in.query.shape[kColumn],
-                       in.value.shape[kColumn]},
+      : AttentionShape(ShapeOf(in)),
         inputs(in),
         options(opts),
         outputs(out),

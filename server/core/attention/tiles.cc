@@ -28,6 +28,55 @@ int64_t StripCount(int64_t stacked_rows) {
   return (stacked_rows + StripRows<T>() - 1) / StripRows<T>();
 }
 
+// What decides how much memory a tile takes.
+struct TileSizes {
+  int64_t strips;
+  int64_t block_keys;  // of a block, at most
+  int64_t head_dim;
+  int64_t value_dim;
+  bool added;
+  bool dropout;
+};
+
+// The memory of a tile.
+template <typename T>
+struct TileArrays {
+  template <typename Taker>
+  TileArrays(const TileSizes& sizes, Taker& taker)
+      : query(taker.template Take<T>(Lanes(sizes), sizes.head_dim)),
+        output(taker.template Take<T>(Lanes(sizes), sizes.value_dim)),
+        max(taker.template Take<T>(Lanes(sizes))),
+        sum(taker.template Take<double>(Lanes(sizes))),
+        scores(taker.template Take<T>(sizes.block_keys, StripRows<T>())),
+        added(taker.template Take<T>(sizes.added ? sizes.block_keys : 0,
+                                     StripRows<T>())),
+        kept(taker.template Take<T>(sizes.dropout ? sizes.block_keys : 0,
+                                    StripRows<T>())),
+        visible_begin(taker.template Take<T>(StripRows<T>())),
+        visible_end(taker.template Take<T>(StripRows<T>())),
+        row_of_block(
+            taker.template Take<T>(sizes.dropout ? sizes.block_keys : 0)),
+        inputs(taker.template Take<const T*>(StripRows<T>())),
+        outputs(taker.template Take<T*>(StripRows<T>())) {}
+
+  static int64_t Lanes(const TileSizes& sizes) {
+    return SaturatingMultiply(sizes.strips, StripRows<T>());
+  }
+
+  T* const query;          // of all strips
+  T* const output;         // of all strips
+  T* const max;            // of all strips
+  double* const sum;       // of all strips
+  T* const scores;         // [block_keys, lanes]
+  T* const added;          // [block_keys, lanes], if any is needed
+  T* const kept;           // [block_keys, lanes], if any is needed
+  T* const visible_begin;  // [lanes]
+  T* const visible_end;    // [lanes]
+  T* const row_of_block;   // [block_keys], if any is needed
+  const T** const inputs;  // [lanes]
+  T** const outputs;       // [lanes]
+};
+
 // One tile at work. Stacked row r is query row first_row + r / group_size of
 // head kv_head * group_size + r % group_size. The last strip repeats the last
 // row in the lanes it has left.
@@ -43,22 +92,10 @@ class Tile {
         rows_(rows * problem.group_size()),
         strip_rows_(StripRows<T>()),
         strips_(StripCount<T>(rows_)),
-        block_keys_(std::min(kKeys, problem.kv_len)),
-        query_(workspace.Allocate<T>(strips_ * strip_rows_ * problem.head_dim)),
-        output_(
-            workspace.Allocate<T>(strips_ * strip_rows_ * problem.value_dim)),
-        max_(workspace.Allocate<T>(strips_ * strip_rows_)),
-        sum_(workspace.Allocate<double>(strips_ * strip_rows_)),
-        scores_(workspace.Allocate<T>(block_keys_ * strip_rows_)),
-        added_(
-            workspace.Allocate<T>(HasAdded() ? block_keys_ * strip_rows_ : 0)),
-        kept_(workspace.Allocate<T>(
-            problem.options.dropout ? block_keys_ * strip_rows_ : 0)),
-        visible_begin_(workspace.Allocate<T>(strip_rows_)),
-        visible_end_(workspace.Allocate<T>(strip_rows_)),
-        row_of_block_(workspace.Allocate<T>(block_keys_)),
-        inputs_(workspace.Allocate<const T*>(strip_rows_)),
-        outputs_(workspace.Allocate<T*>(strip_rows_)) {}
+        arrays_(workspace.Take<TileArrays<T>>(
+            TileSizes{strips_, std::min(kKeys, problem.kv_len),
+                      problem.head_dim, problem.value_dim, HasAdded(),
+                      problem.options.dropout.has_value()})) {}
 
   // False if a number on the way leaves the range of T.
   bool Compute() {
@@ -100,22 +137,24 @@ class Tile {
 
   Strip<T> StripAt(int64_t strip) const {
     const int64_t first = strip * strip_rows_;
-    return {query_ + first * problem_.head_dim,
-            output_ + first * problem_.value_dim, max_ + first, sum_ + first};
+    return {arrays_.query + first * problem_.head_dim,
+            arrays_.output + first * problem_.value_dim, arrays_.max + first,
+            arrays_.sum + first};
   }
 
   void Start() {
     for (int64_t strip = 0; strip < strips_; ++strip) {
       for (int64_t lane = 0; lane < strip_rows_; ++lane) {
         const int64_t row = Stacked(strip, lane);
-        inputs_[lane] = problem_.inputs.query.Row(batch_, Head(row), Row(row));
+        arrays_.inputs[lane] =
+            problem_.inputs.query.Row(batch_, Head(row), Row(row));
       }
-      PackStrip(inputs_, problem_.head_dim,
-                query_ + strip * strip_rows_ * problem_.head_dim);
+      PackStrip(arrays_.inputs, problem_.head_dim,
+                arrays_.query + strip * strip_rows_ * problem_.head_dim);
     }
     const int64_t lanes = strips_ * strip_rows_;
-    std::fill_n(max_, lanes, -std::numeric_limits<T>::infinity());
-    std::fill_n(sum_, lanes, 0.0);
+    std::fill_n(arrays_.max, lanes, -std::numeric_limits<T>::infinity());
+    std::fill_n(arrays_.sum, lanes, 0.0);
   }
 
   // Folds what a strip sees of a block of keys into it.
@@ -139,22 +178,22 @@ class Tile {
     part.value_dim = problem_.value_dim;
     part.scale = problem_.softmax_scale;
     part.softcap = static_cast<T>(problem_.options.softcap.value_or(0));
-    part.scores = scores_;
+    part.scores = arrays_.scores;
     FindVisible(strip, keys, part);
     if (HasAdded()) {
       FindAdded(strip, keys);
-      part.added = added_;
+      part.added = arrays_.added;
     }
     if (problem_.options.dropout) {
       FindKept(strip, keys);
-      part.kept = kept_;
+      part.kept = arrays_.kept;
     }
     return FoldBlock(part, StripAt(strip));
   }
 
   void FindVisible(int64_t strip, KeyRange keys, KeyBlock<T>& part) {
-    part.visible_begin = visible_begin_;
-    part.visible_end = visible_end_;
+    part.visible_begin = arrays_.visible_begin;
+    part.visible_end = arrays_.visible_end;
     const auto visible_in = [&](int64_t lane) {
       const KeyRange visible =
           problem_.Visible(batch_, Row(Stacked(strip, lane)), 1);
@@ -172,8 +211,8 @@ class Tile {
         first.size() > 0 && first.begin == last.begin && first.end == last.end;
     for (int64_t lane = 0; lane < strip_rows_; ++lane) {
       const KeyRange visible = alike ? first : visible_in(lane);
-      visible_begin_[lane] = static_cast<T>(visible.begin);
-      visible_end_[lane] = static_cast<T>(visible.end);
+      arrays_.visible_begin[lane] = static_cast<T>(visible.begin);
+      arrays_.visible_end[lane] = static_cast<T>(visible.end);
     }
   }
 
@@ -190,7 +229,7 @@ class Tile {
       for (int64_t j = 0; j < keys.size(); ++j) {
         const bool excluded = mask && mask_row[j * mask.stride[kColumn]] == 0;
         const T biased = bias ? bias_row[j * bias.stride[kColumn]] : T{0};
-        added_[j * strip_rows_ + lane] =
+        arrays_.added[j * strip_rows_ + lane] =
             excluded ? -std::numeric_limits<T>::infinity() : biased;
       }
     }
@@ -200,11 +239,11 @@ class Tile {
   void FindKept(int64_t strip, KeyRange keys) {
     for (int64_t lane = 0; lane < strip_rows_; ++lane) {
       const int64_t row = Stacked(strip, lane);
-      std::fill_n(row_of_block_, keys.size(), T{1});
+      std::fill_n(arrays_.row_of_block, keys.size(), T{1});
       DropRow(*problem_.options.dropout, batch_, Head(row), Row(row),
-              keys.begin, keys.size(), row_of_block_);
+              keys.begin, keys.size(), arrays_.row_of_block);
       for (int64_t j = 0; j < keys.size(); ++j) {
-        kept_[j * strip_rows_ + lane] = row_of_block_[j];
+        arrays_.kept[j * strip_rows_ + lane] = arrays_.row_of_block[j];
       }
     }
   }
@@ -217,7 +256,7 @@ class Tile {
       const int64_t count = std::min(strip_rows_, rows_ - strip * strip_rows_);
       for (int64_t lane = 0; lane < count; ++lane) {
         const int64_t row = Stacked(strip, lane);
-        outputs_[lane] = outputs.output.Row(batch_, Head(row), Row(row));
+        arrays_.outputs[lane] = outputs.output.Row(batch_, Head(row), Row(row));
         if (outputs.lse) {
           // -inf + log(0) = -inf for a dead row; finite wherever max is.
           outputs.lse.At(batch_, Head(row), Row(row), 0) =
@@ -225,7 +264,7 @@ class Tile {
                              std::log(state.sum[lane] / kWeightScale<T>));
         }
       }
-      if (!FinishStrip(state, problem_.value_dim, count, outputs_)) {
+      if (!FinishStrip(state, problem_.value_dim, count, arrays_.outputs)) {
         return false;
       }
     }
@@ -239,19 +278,7 @@ class Tile {
   const int64_t rows_;        // stacked
   const int64_t strip_rows_;  // lanes
   const int64_t strips_;
-  const int64_t block_keys_;  // of a block, at most
-  T* const query_;            // of all strips
-  T* const output_;           // of all strips
-  T* const max_;              // of all strips
-  double* const sum_;         // of all strips
-  T* const scores_;           // [block_keys_, lanes]
-  T* const added_;            // [block_keys_, lanes], if any is needed
-  T* const kept_;             // [block_keys_, lanes], if any is needed
-  T* const visible_begin_;    // [lanes]
-  T* const visible_end_;      // [lanes]
-  T* const row_of_block_;     // [block_keys_]
-  const T** const inputs_;    // [lanes]
-  T** const outputs_;         // [lanes]
+  const TileArrays<T> arrays_;
 };
 
 }  // namespace
@@ -277,20 +304,13 @@ absl::Status TiledAttention(const AttentionProblem<T>& problem, int64_t batch,
 }
 
 template <typename T>
-int64_t TiledWorkspaceBytes(int64_t query_len, int64_t group_size,
-                            int64_t head_dim, int64_t value_dim) {
-  const int64_t stacked =
-      SaturatingMultiply(TiledQueryRows(query_len, group_size), group_size);
-  const int64_t lanes =
-      SaturatingMultiply(StripCount<T>(stacked), StripRows<T>());
-  const int64_t of_strips = SaturatingMultiply(
-      lanes,
-      SaturatingAdd(SaturatingMultiply(SaturatingAdd(head_dim, value_dim) + 1,
-                                       int64_t{sizeof(T)}),
-                    int64_t{sizeof(double)}));
-  // Scores, what is added to them and what is kept of them, and the rest.
-  const int64_t of_block = (3 * kKeys + 8) * StripRows<T>() + kKeys;
-  return SaturatingAdd(of_strips, of_block * int64_t{sizeof(T)});
+int64_t TiledWorkspaceBytes(const AttentionShape& shape, bool added,
+                            bool dropout) {
+  const int64_t stacked = SaturatingMultiply(
+      TiledQueryRows(shape.query_len, shape.group_size()), shape.group_size());
+  return BytesOf<TileArrays<T>>(
+      TileSizes{StripCount<T>(stacked), std::min(kKeys, shape.kv_len),
+                shape.head_dim, shape.value_dim, added, dropout});
 }
 
 template absl::Status TiledAttention<float>(const AttentionProblem<float>&,
@@ -299,8 +319,7 @@ template absl::Status TiledAttention<float>(const AttentionProblem<float>&,
 template absl::Status TiledAttention<double>(const AttentionProblem<double>&,
                                              int64_t, int64_t, int64_t, int64_t,
                                              Workspace&);
-template int64_t TiledWorkspaceBytes<float>(int64_t, int64_t, int64_t, int64_t);
-template int64_t TiledWorkspaceBytes<double>(int64_t, int64_t, int64_t,
-                                             int64_t);
+template int64_t TiledWorkspaceBytes<float>(const AttentionShape&, bool, bool);
+template int64_t TiledWorkspaceBytes<double>(const AttentionShape&, bool, bool);
 
 }  // namespace attention::core

@@ -30,10 +30,12 @@ absl::Status TiledAttention(const AttentionProblem<T>& problem, int64_t batch,
                             int64_t kv_head, int64_t first_row, int64_t rows,
                             Workspace& workspace);
 
-// Bytes of Workspace TiledAttention takes; saturating.
+// Bytes of Workspace TiledAttention takes but where it leaves a tile to
+// WholeRowAttention, which begins anew; saturating. `added`: there is a mask or
+// a bias.
 template <typename T>
-int64_t TiledWorkspaceBytes(int64_t query_len, int64_t group_size,
-                            int64_t head_dim, int64_t value_dim);
+int64_t TiledWorkspaceBytes(const AttentionShape& shape, bool added,
+                            bool dropout);
 
 }  // namespace attention::core
 

@@ -18,6 +18,32 @@ namespace {
 template <typename T>
 constexpr const char* kTypeName = sizeof(T) == 4 ? "FLOAT32" : "FLOAT64";
 
+// The memory of a strip: `rows` of its rows, for `columns` keys.
+template <typename T>
+struct StripArrays {
+  template <typename Taker>
+  StripArrays(int64_t rows, int64_t columns, int64_t widest_dim, bool top_k,
+              Taker& taker)
+      : attended(taker.template Take<uint8_t>(columns)),
+        order(taker.template Take<int32_t>(top_k ? columns : 0)),
+        packed(taker.template Take<T>(StripRows<T>(), widest_dim)),
+        pointers(taker.template Take<T*>(StripRows<T>())),
+        query(taker.template Take<const T*>(StripRows<T>())),
+        scores(taker.template Take<T>(rows, columns)),
+        by_key(taker.template Take<T>(StripRows<T>(), columns)) {}
+
+  // Of one row at a time, an entry per key.
+  uint8_t* const attended;
+  int32_t* const order;  // for top_k only
+
+  T* const packed;  // query, then output
+  T** const pointers;
+  const T** const query;
+  T* const scores;
+  // The scores, then the weights, key by key as strips are stored.
+  T* const by_key;
+};
+
 // Rows of one head at work.
 template <typename T>
 class WholeRows {
@@ -51,12 +77,6 @@ class WholeRows {
     KeyRange keys;  // scores[0] belongs to keys.begin
   };
 
-  // Memory for one row at a time, an entry per key of its scores.
-  struct RowScratch {
-    uint8_t* attended;
-    int32_t* order;  // for top_k only
-  };
-
   // At most StripRows rows.
   absl::Status ComputeStrip(int64_t batch, int64_t head, int64_t first_row,
                             int64_t rows, Workspace& workspace) const {
@@ -65,22 +85,20 @@ class WholeRows {
                               ? KeyRange{0, problem_.ValidKvLen(batch)}
                               : problem_.Visible(batch, first_row, rows);
     const int64_t columns = keys.size();
-    const RowScratch scratch{
-        workspace.Allocate<uint8_t>(columns),
-        workspace.Allocate<int32_t>(WantsTopK() ? columns : 0)};
-    T* const packed = workspace.Allocate<T>(
-        strip_rows * std::max(problem_.head_dim, problem_.value_dim));
-    T** const pointers = workspace.Allocate<T*>(strip_rows);
-    T* const scores = workspace.Allocate<T>(rows * columns);
-    // The scores, then the weights, key by key as strips are stored.
-    T* const by_key = workspace.Allocate<T>(strip_rows * columns);
+    const auto arrays = workspace.Take<StripArrays<T>>(
+        rows, columns, std::max(problem_.head_dim, problem_.value_dim),
+        WantsTopK());
+    T* const packed = arrays.packed;
+    T** const pointers = arrays.pointers;
+    T* const scores = arrays.scores;
+    T* const by_key = arrays.by_key;
     const int64_t kv_head = head / problem_.group_size();
     const ConstTensor4<T>& key = problem_.inputs.key;
     const ConstTensor4<T>& value = problem_.inputs.value;
     // With no key to see, key and value may have no memory to point into.
     const bool any = columns > 0;
 
-    PackQuery(batch, head, first_row, rows, packed, workspace);
+    PackQuery(batch, head, first_row, rows, arrays);
     MultiplyStrip<Read::kRows>(
         any ? key.Row(batch, kv_head, keys.begin) : nullptr, key.stride[kRow],
         columns, problem_.head_dim, packed, problem_.softmax_scale, by_key);
@@ -91,7 +109,7 @@ class WholeRows {
     UnpackStrip(by_key, columns, rows, pointers);
     for (int64_t i = 0; i < rows; ++i) {
       const Place place{batch, head, first_row + i, keys};
-      absl::Status status = FinishRow(place, scratch, scores + i * columns);
+      absl::Status status = FinishRow(place, arrays, scores + i * columns);
       if (!status.ok()) return status;
     }
     PackStrip<T>(pointers, columns, by_key);
@@ -110,22 +128,20 @@ class WholeRows {
   }
 
   void PackQuery(int64_t batch, int64_t head, int64_t first_row, int64_t rows,
-                 T* packed, Workspace& workspace) const {
-    const int64_t strip_rows = StripRows<T>();
-    const T** const query = workspace.Allocate<const T*>(strip_rows);
-    for (int64_t lane = 0; lane < strip_rows; ++lane) {
-      query[lane] = problem_.inputs.query.Row(
+                 const StripArrays<T>& arrays) const {
+    for (int64_t lane = 0; lane < StripRows<T>(); ++lane) {
+      arrays.query[lane] = problem_.inputs.query.Row(
           batch, head, first_row + std::min(lane, rows - 1));
     }
-    PackStrip(query, problem_.head_dim, packed);
+    PackStrip(arrays.query, problem_.head_dim, arrays.packed);
   }
 
   // Turns a row of raw scores into the weights that value is multiplied by, and
   // writes what was asked for on the way.
-  absl::Status FinishRow(const Place& place, const RowScratch& scratch,
+  absl::Status FinishRow(const Place& place, const StripArrays<T>& arrays,
                          T* scores) const {
     const int64_t count = place.keys.size();
-    uint8_t* attended = scratch.attended;
+    uint8_t* attended = arrays.attended;
     MarkAttended(place, attended);
     const int64_t bad = keep_every_score_
                             ? FirstNonFinite(scores, count)
@@ -151,7 +167,7 @@ class WholeRows {
     Show(Stage::kAttentionWeights, place, scores);
     if (problem_.outputs.top_k_weights) {
       TopK(scores, attended, count, place.keys.begin,
-           problem_.outputs.top_k_weights.shape[kColumn], scratch.order,
+           problem_.outputs.top_k_weights.shape[kColumn], arrays.order,
            problem_.outputs.top_k_weights.Row(place.batch, place.head,
                                               place.row),
            problem_.outputs.top_k_indices.Row(place.batch, place.head,
@@ -262,6 +278,15 @@ absl::Status WholeRowAttention(const AttentionProblem<T>& problem,
   return WholeRows<T>(problem).Compute(batch, head, first_row, rows, workspace);
 }
 
+template <typename T>
+int64_t WholeRowWorkspaceBytes(const AttentionShape& shape, bool top_k) {
+  return BytesOf<StripArrays<T>>(
+      std::min(shape.query_len, StripRows<T>()), shape.kv_len,
+      std::max(shape.head_dim, shape.value_dim), top_k);
+}
+
+template int64_t WholeRowWorkspaceBytes<float>(const AttentionShape&, bool);
+template int64_t WholeRowWorkspaceBytes<double>(const AttentionShape&, bool);
 template absl::Status WholeRowAttention<float>(const AttentionProblem<float>&,
                                                int64_t, int64_t, int64_t,
                                                int64_t, Workspace&);

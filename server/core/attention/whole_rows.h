@@ -23,6 +23,10 @@ absl::Status WholeRowAttention(const AttentionProblem<T>& problem,
                                int64_t batch, int64_t head, int64_t first_row,
                                int64_t rows, Workspace& workspace);
 
+// Bytes of Workspace WholeRowAttention takes; saturating.
+template <typename T>
+int64_t WholeRowWorkspaceBytes(const AttentionShape& shape, bool top_k);
+
 }  // namespace attention::core
 
 #endif  // SERVER_CORE_ATTENTION_WHOLE_ROWS_H_

@@ -33,11 +33,6 @@ AttentionShape ShapeOf(const LayerWeights<T>& weights,
                  inputs.key.shape[kRow]);
 }
 
-int64_t Elements(const std::array<int64_t, 4>& shape) {
-  return SaturatingMultiply(SaturatingMultiply(shape[0], shape[1]),
-                            SaturatingMultiply(shape[2], shape[3]));
-}
-
 // [batch, heads, len, dim] seen as [batch, 1, len, heads * dim].
 template <typename T>
 Tensor4<T> SideBySideRows(const Tensor4<T>& heads) {
@@ -55,33 +50,47 @@ Tensor4<T> SplitHeads(const Tensor4<T>& rows, std::array<int64_t, 4> shape) {
           {rows.stride[kBatch], shape[kColumn], rows.stride[kRow], 1}};
 }
 
-// Numbers a tensor takes of a layer's memory: whole cache lines.
-int64_t Reserved(const std::array<int64_t, 4>& shape) {
-  constexpr int64_t kLine = 64 / sizeof(float);
-  return SaturatingAdd(Elements(shape), kLine - 1) / kLine * kLine;
-}
-
 // Projected tensors, head by head as attention reads them, and the context,
-// heads side by side as the output projection does. Uninitialised until a step
-// fills them.
+// heads side by side as the output projection does: a layout
+// (server/core/pool/arrays.h). Uninitialised until a step fills them.
 template <typename T>
 struct Intermediates {
-  Intermediates(const AttentionShape& shape, bool with_context, T* memory)
-      : query(Dense(Take(memory, shape.query()), shape.query())),
-        key(Dense(Take(memory, shape.key()), shape.key())),
-        value(Dense(Take(memory, shape.value()), shape.value())),
-        context(with_context ? HeadsSideBySide(Take(memory, shape.output()),
+  template <typename Taker>
+  Intermediates(const AttentionShape& shape, bool with_context, Taker& taker)
+      : query(Dense(Take(taker, shape.query()), shape.query())),
+        key(Dense(Take(taker, shape.key()), shape.key())),
+        value(Dense(Take(taker, shape.value()), shape.value())),
+        context(with_context ? HeadsSideBySide(Take(taker, shape.output()),
                                                shape.output())
                              : Tensor4<T>{}) {}
 
   const Tensor4<T> query, key, value, context;
 
  private:
-  static T* Take(T*& memory, const std::array<int64_t, 4>& shape) {
-    T* const taken = memory;
-    memory += Reserved(shape);
-    return taken;
+  template <typename Taker>
+  static T* Take(Taker& taker, const std::array<int64_t, 4>& shape) {
+    return taker.template Take<T>(SaturatingMultiply(shape[0], shape[1]),
+                                  SaturatingMultiply(shape[2], shape[3]));
   }
+};
+
+// The attention between the projections.
+template <typename T>
+struct Inside {
+  Inside(const LayerWeights<T>& weights, const AttentionInputs<T>& inputs,
+         const AttentionOutputs<T>& outputs, const Intermediates<T>& between)
+      : projected(inputs), context(outputs) {
+    projected.query = between.query;
+    projected.key = between.key;
+    projected.value = between.value;
+    context.output =
+        weights.output
+            ? between.context
+            : SplitHeads(outputs.output, ShapeOf(weights, inputs).output());
+  }
+
+  AttentionInputs<T> projected;
+  AttentionOutputs<T> context;
 };
 
 // Query, key and value, one step; what they have in common is read once.
@@ -172,20 +181,13 @@ Computation LayerSteps(const LayerWeights<T>& weights,
     memory = std::shared_ptr<T>(new T[static_cast<size_t>(bytes) / sizeof(T)],
                                 std::default_delete<T[]>());
   }
-  const Intermediates<T> between(shape, weights.output.has_value(),
-                                 memory.get());
-
-  AttentionInputs<T> projected = inputs;
-  projected.query = between.query;
-  projected.key = between.key;
-  projected.value = between.value;
-  AttentionOutputs<T> context = outputs;
-  context.output = weights.output ? between.context
-                                  : SplitHeads(outputs.output, shape.output());
+  Carve carve(memory.get());
+  const Intermediates<T> between(shape, weights.output.has_value(), carve);
+  const Inside<T> inside(weights, inputs, outputs, between);
 
   Computation steps;
   steps.push_back(InputProjections(weights, inputs, options, between));
-  for (Step& step : AttentionSteps(projected, options, context)) {
+  for (Step& step : AttentionSteps(inside.projected, options, inside.context)) {
     steps.push_back(std::move(step));
   }
   if (weights.output) {
@@ -205,27 +207,30 @@ Computation LayerSteps(const LayerWeights<T>& weights,
 template <typename T>
 int64_t LayerBytes(const LayerWeights<T>& weights, int64_t batch,
                    int64_t query_len, int64_t kv_len) {
-  const AttentionShape shape = ShapeOf(weights, batch, query_len, kv_len);
-  int64_t elements = SaturatingAdd(
-      Reserved(shape.query()),
-      SaturatingAdd(Reserved(shape.key()), Reserved(shape.value())));
-  if (weights.output) {
-    elements = SaturatingAdd(elements, Reserved(shape.output()));
-  }
-  return SaturatingMultiply(elements, int64_t{sizeof(T)});
+  return BytesOf<Intermediates<T>>(ShapeOf(weights, batch, query_len, kv_len),
+                                   weights.output.has_value());
 }
 
 template <typename T>
-int64_t LayerWorkspaceBytes(const LayerWeights<T>& weights, int64_t batch,
-                            int64_t query_len, int64_t kv_len) {
-  const AttentionShape shape = ShapeOf(weights, batch, query_len, kv_len);
-  return std::max({AttentionWorkspaceBytes<T>(shape),
-                   ProjectionWorkspaceBytes<T>(query_len, weights.query),
-                   ProjectionWorkspaceBytes<T>(kv_len, weights.key),
-                   ProjectionWorkspaceBytes<T>(kv_len, weights.value),
-                   weights.output
-                       ? ProjectionWorkspaceBytes<T>(query_len, *weights.output)
-                       : 0});
+int64_t LayerWorkspaceBytes(const LayerWeights<T>& weights,
+                            const AttentionInputs<T>& inputs,
+                            const AttentionOptions& options,
+                            const AttentionOutputs<T>& outputs) {
+  const AttentionShape shape = ShapeOf(weights, inputs);
+  Measure measure;
+  const Intermediates<T> between(shape, weights.output.has_value(), measure);
+  const Inside<T> inside(weights, inputs, outputs, between);
+  int64_t most = std::max(
+      {AttentionWorkspaceBytes<T>(inside.projected, options, inside.context),
+       ProjectionWorkspaceBytes(shape.query_len, weights.query, between.query),
+       ProjectionWorkspaceBytes(shape.kv_len, weights.key, between.key),
+       ProjectionWorkspaceBytes(shape.kv_len, weights.value, between.value)});
+  if (weights.output) {
+    most =
+        std::max(most, ProjectionWorkspaceBytes(
+                           shape.query_len, *weights.output, outputs.output));
+  }
+  return most;
 }
 
 template <typename T>
@@ -268,10 +273,14 @@ template int64_t LayerBytes<float>(const LayerWeights<float>&, int64_t, int64_t,
                                    int64_t);
 template int64_t LayerBytes<double>(const LayerWeights<double>&, int64_t,
                                     int64_t, int64_t);
-template int64_t LayerWorkspaceBytes<float>(const LayerWeights<float>&, int64_t,
-                                            int64_t, int64_t);
+template int64_t LayerWorkspaceBytes<float>(const LayerWeights<float>&,
+                                            const AttentionInputs<float>&,
+                                            const AttentionOptions&,
+                                            const AttentionOutputs<float>&);
 template int64_t LayerWorkspaceBytes<double>(const LayerWeights<double>&,
-                                             int64_t, int64_t, int64_t);
+                                             const AttentionInputs<double>&,
+                                             const AttentionOptions&,
+                                             const AttentionOutputs<double>&);
 template int64_t LayerMultiplyAdds<float>(const LayerWeights<float>&, int64_t,
                                           int64_t, int64_t);
 template int64_t LayerMultiplyAdds<double>(const LayerWeights<double>&, int64_t,

@@ -54,10 +54,13 @@ template <typename T>
 int64_t LayerBytes(const LayerWeights<T>& weights, int64_t batch,
                    int64_t query_len, int64_t kv_len);
 
-// Bytes of Workspace one task of LayerSteps takes; saturating.
+// Bytes of Workspace a task of LayerSteps takes at most; saturating. Reads
+// shapes, and which of the views are there.
 template <typename T>
-int64_t LayerWorkspaceBytes(const LayerWeights<T>& weights, int64_t batch,
-                            int64_t query_len, int64_t kv_len);
+int64_t LayerWorkspaceBytes(const LayerWeights<T>& weights,
+                            const AttentionInputs<T>& inputs,
+                            const AttentionOptions& options,
+                            const AttentionOutputs<T>& outputs);
 
 // Multiply-adds of projections and attention, every position counted;
 // saturating.

@@ -77,31 +77,25 @@ struct Panel {
   }
 };
 
+// Inputs of a strip that are multiplied at once.
+template <typename T>
+int64_t DepthAtOnce(int64_t in) {
+  return std::min(in, kStripBytesAtOnce / int64_t{sizeof(T)} / StripRows<T>());
+}
+
 // What a panel needs to be multiplied in strips.
 template <typename T>
 struct StripScratch {
-  StripScratch(int64_t rows, int64_t in, Workspace& workspace)
+  template <typename Taker>
+  StripScratch(int64_t rows, int64_t in, Taker& taker)
       : width(StripRows<T>()),
-        depth(DepthAtOnce(in)),
-        packed(workspace.Allocate<T>(TileCount(rows, width) * width * in)),
-        product(workspace.Allocate<T>(TileCount(rows, width) * width *
-                                      kColumnsAtOnce)),
-        weights(workspace.Allocate<T>(depth * kColumnsAtOnce)),
-        from(workspace.Allocate<const T*>(width)),
-        to(workspace.Allocate<T*>(width)) {}
-
-  static int64_t DepthAtOnce(int64_t in) {
-    return std::min(in,
-                    kStripBytesAtOnce / int64_t{sizeof(T)} / StripRows<T>());
-  }
-
-  static int64_t Bytes(int64_t rows, int64_t in) {
-    const int64_t width = StripRows<T>();
-    const int64_t lanes = TileCount(rows, width) * width;
-    return (lanes * (in + kColumnsAtOnce) + DepthAtOnce(in) * kColumnsAtOnce) *
-               int64_t{sizeof(T)} +
-           2 * width * int64_t{sizeof(T*)};
-  }
+        depth(DepthAtOnce<T>(in)),
+        packed(taker.template Take<T>(TileCount(rows, width) * width, in)),
+        product(taker.template Take<T>(TileCount(rows, width) * width,
+                                       kColumnsAtOnce)),
+        weights(taker.template Take<T>(depth, kColumnsAtOnce)),
+        from(taker.template Take<const T*>(width)),
+        to(taker.template Take<T*>(width)) {}
 
   const int64_t width;
   const int64_t depth;   // of what is multiplied at once
@@ -110,6 +104,16 @@ struct StripScratch {
   T* const weights;      // [depth, kColumnsAtOnce]
   const T** const from;  // rows of one strip
   T** const to;
+};
+
+// What a panel of one row needs that OpenBLAS multiplies.
+template <typename T>
+struct RowScratch {
+  template <typename Taker>
+  RowScratch(int64_t columns, Taker& taker)
+      : row(taker.template Take<T>(columns)) {}
+
+  T* const row;
 };
 
 // A product of all items of a batch, cut into panels of these sizes at most.
@@ -162,7 +166,7 @@ struct PanelProjection : ProjectionOf<T> {
     T* const to =
         output.Row(panel.batch, 0, panel.first_row) + panel.first_column;
     if (panel.rows > 1) return MultiplyInto(panel, to, output.stride[kRow]);
-    T* const row = workspace.Allocate<T>(panel.columns);
+    T* const row = workspace.Take<RowScratch<T>>(panel.columns).row;
     absl::Status status = MultiplyInto(panel, row, panel.columns);
     std::copy_n(row, panel.columns, to);
     return status;
@@ -321,14 +325,18 @@ void PackRows(const ConstTensor4<T>& input, const Panel& panel,
   }
 }
 
+// How OpenBLAS multiplies `rows` rows of each item to `out` columns.
+Panels GemmPanels(int64_t batch, int64_t rows, int64_t out) {
+  return {batch, rows, out, PanelSize(rows, kMostPanelRows),
+          PanelSize(out,
+                    rows <= kMostPanelRows ? kMostColumnsOfOne : kMostColumns)};
+}
+
 template <typename T>
 Step GemmStep(PanelProjection<T> product) {
-  const int64_t rows = product.input.shape[kRow];
-  const Panels panels{
-      product.input.shape[kBatch], rows, product.projection.out,
-      PanelSize(rows, kMostPanelRows),
-      PanelSize(product.projection.out,
-                rows <= kMostPanelRows ? kMostColumnsOfOne : kMostColumns)};
+  const Panels panels =
+      GemmPanels(product.input.shape[kBatch], product.input.shape[kRow],
+                 product.projection.out);
   return {panels.count(), [panels, product = std::move(product)](
                               int64_t task, Workspace& workspace) {
             Panel panel = panels.At(task);
@@ -359,8 +367,8 @@ Step StripStep(std::vector<PanelProjection<T>> products) {
             panel.CutRows(most_rows);
             if (panel.rows <= 0) return absl::OkStatus();
             const auto& input = products.front().input;
-            const StripScratch<T> scratch(panel.rows, input.shape[kColumn],
-                                          workspace);
+            const auto scratch = workspace.Take<StripScratch<T>>(
+                panel.rows, input.shape[kColumn]);
             PackRows(input, panel, scratch);
             int64_t first = 0;
             for (const PanelProjection<T>& product : products) {
@@ -396,13 +404,14 @@ Step ProjectionStep(ConstTensor4<T> input,
 }
 
 template <typename T>
-int64_t ProjectionWorkspaceBytes(int64_t rows,
-                                 const Projection<T>& projection) {
-  const int64_t of_one_row =
-      std::min(kMostColumns, projection.out) * int64_t{sizeof(T)};
-  return std::max(
-      of_one_row,
-      StripScratch<T>::Bytes(std::min(rows, kStripPanelRows), projection.in));
+int64_t ProjectionWorkspaceBytes(int64_t rows, const Projection<T>& projection,
+                                 const Tensor4<T>& output) {
+  if (InStrips(rows, output)) {
+    return BytesOf<StripScratch<T>>(std::min(rows, kStripPanelRows),
+                                    projection.in);
+  }
+  const int64_t columns = GemmPanels(1, rows, projection.out).panel_columns;
+  return BytesOf<RowScratch<T>>(std::min(columns, projection.out));
 }
 
 int64_t ProjectionMultiplyAdds(int64_t rows, int64_t in, int64_t out) {
@@ -414,8 +423,10 @@ template Step ProjectionStep<float>(ConstTensor4<float>,
 template Step ProjectionStep<double>(ConstTensor4<double>,
                                      std::vector<ProjectionOf<double>>);
 template int64_t ProjectionWorkspaceBytes<float>(int64_t,
-                                                 const Projection<float>&);
+                                                 const Projection<float>&,
+                                                 const Tensor4<float>&);
 template int64_t ProjectionWorkspaceBytes<double>(int64_t,
-                                                  const Projection<double>&);
+                                                  const Projection<double>&,
+                                                  const Tensor4<double>&);
 
 }  // namespace attention::core

@@ -48,9 +48,11 @@ Step ProjectionStep(ConstTensor4<T> input,
                     std::vector<ProjectionOf<T>> projections);
 
 // Bytes of Workspace that a task of ProjectionStep takes at most, with this
-// projection alone or with others of its input.
+// projection of `rows` rows of an item to `output` alone or with others of its
+// input; saturating. Reads no memory behind them.
 template <typename T>
-int64_t ProjectionWorkspaceBytes(int64_t rows, const Projection<T>& projection);
+int64_t ProjectionWorkspaceBytes(int64_t rows, const Projection<T>& projection,
+                                 const Tensor4<T>& output);
 
 // Multiply-adds of one projection over `rows` rows; saturating.
 int64_t ProjectionMultiplyAdds(int64_t rows, int64_t in, int64_t out);

@@ -12,7 +12,7 @@
 namespace attention::core {
 namespace {
 
-constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+constexpr auto kAlignment = static_cast<size_t>(kArrayAlignment);
 constexpr size_t kSmallestBlock = size_t{64} << 10;
 
 // How long a worker looks for more work before it sleeps, letting others have
@@ -67,6 +67,8 @@ void* Workspace::AllocateBytes(size_t bytes) {
   if (bytes > PTRDIFF_MAX - kAlignment) throw std::bad_alloc();
   const size_t rounded = RoundUp(bytes);
   if (blocks_.empty() || blocks_.back().size - blocks_.back().used < rounded) {
+    // What is too small and empty makes room first.
+    if (!blocks_.empty() && blocks_.back().used == 0) blocks_.pop_back();
     Block block;
     block.size = std::max(rounded, kSmallestBlock);
     block.memory.reset(std::aligned_alloc(kAlignment, block.size));

@@ -15,10 +15,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "server/core/pool/arrays.h"
 
 namespace attention::core {
 
-// Scratch memory of one worker, kept from task to task.
+// Scratch memory of one worker, kept from task to task: as much as the largest
+// task took, and 64 KiB at least.
 class Workspace {
  public:
   Workspace() = default;
@@ -31,6 +33,13 @@ class Workspace {
   T* Allocate(int64_t count) {
     return static_cast<T*>(
         AllocateBytes(static_cast<size_t>(count) * sizeof(T)));
+  }
+
+  // A layout (server/core/pool/arrays.h) of these sizes; the same holds.
+  template <typename Layout, typename... Sizes>
+  Layout Take(const Sizes&... sizes) {
+    Carve carve(AllocateBytes(static_cast<size_t>(BytesOf<Layout>(sizes...))));
+    return Layout(sizes..., carve);
   }
 
   // Gives everything back, to be used again. The pool does this before each

@@ -52,14 +52,14 @@ absl::Status CheckBroadcast(const TensorView& tensor,
   return absl::OkStatus();
 }
 
-absl::StatusOr<TensorView> ParseBroadcast(const v1::Tensor& tensor,
-                                          absl::string_view field,
-                                          const ReceivedRequest& received,
-                                          bool boolean,
-                                          const CodecLimits& limits,
-                                          const core::AttentionShape& shape) {
-  absl::StatusOr<TensorView> view =
-      TensorView::Of(tensor, received.data(field), field, limits);
+absl::StatusOr<InputTensor> ParseBroadcast(const v1::Tensor& tensor,
+                                           absl::string_view field,
+                                           const ReceivedRequest& received,
+                                           bool boolean,
+                                           const CodecLimits& limits,
+                                           const core::AttentionShape& shape) {
+  absl::StatusOr<InputTensor> view =
+      ReadInputTensor(received, tensor, field, limits);
   if (!view.ok()) return view;
   if (IsFloat(view->dtype()) == boolean) {
     return FieldError(
@@ -115,14 +115,14 @@ absl::Status ParseMasks(const ReceivedRequest& received,
                         const CodecLimits& limits, ComputeRequest& request) {
   const v1::ComputeAttentionRequest& message = received.message();
   if (message.has_attend_mask()) {
-    absl::StatusOr<TensorView> view =
+    absl::StatusOr<InputTensor> view =
         ParseBroadcast(message.attend_mask(), "attend_mask", received, true,
                        limits, request.shape);
     if (!view.ok()) return view.status();
     request.attend_mask = *std::move(view);
   }
   if (message.has_bias()) {
-    absl::StatusOr<TensorView> view = ParseBroadcast(
+    absl::StatusOr<InputTensor> view = ParseBroadcast(
         message.bias(), "bias", received, false, limits, request.shape);
     if (!view.ok()) return view.status();
     request.bias = *std::move(view);

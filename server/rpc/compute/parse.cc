@@ -28,13 +28,13 @@ std::string NameOf(const weights::WeightSetVersion& version) {
 }
 
 // Reads key or value: a float tensor like the query in rank, dtype and batch.
-absl::StatusOr<TensorView> ParseLikeQuery(const v1::Tensor& tensor,
-                                          absl::string_view field,
-                                          const ReceivedRequest& received,
-                                          const TensorView& query,
-                                          const CodecLimits& limits) {
-  absl::StatusOr<TensorView> view =
-      TensorView::Of(tensor, received.data(field), field, limits);
+absl::StatusOr<InputTensor> ParseLikeQuery(const v1::Tensor& tensor,
+                                           absl::string_view field,
+                                           const ReceivedRequest& received,
+                                           const TensorView& query,
+                                           const CodecLimits& limits) {
+  absl::StatusOr<InputTensor> view =
+      ReadInputTensor(received, tensor, field, limits);
   if (!view.ok()) return view;
   if (view->dtype() != query.dtype()) {
     return FieldError(
@@ -79,8 +79,8 @@ absl::Status ParseTensors(const ReceivedRequest& received, bool with_weight_set,
                           const CodecLimits& limits, ComputeRequest& request) {
   const v1::ComputeAttentionRequest& message = received.message();
   if (!message.has_query()) return FieldError("query", "is required");
-  absl::StatusOr<TensorView> query =
-      TensorView::Of(message.query(), received.data("query"), "query", limits);
+  absl::StatusOr<InputTensor> query =
+      ReadInputTensor(received, message.query(), "query", limits);
   if (!query.ok()) return query.status();
   if (absl::Status status = CheckQuery(*query, with_weight_set); !status.ok()) {
     return status;
@@ -88,7 +88,7 @@ absl::Status ParseTensors(const ReceivedRequest& received, bool with_weight_set,
   request.query = request.key = *std::move(query);
 
   if (message.has_key()) {
-    absl::StatusOr<TensorView> key =
+    absl::StatusOr<InputTensor> key =
         ParseLikeQuery(message.key(), "key", received, request.query, limits);
     if (!key.ok()) return key.status();
     request.key = *std::move(key);
@@ -99,7 +99,7 @@ absl::Status ParseTensors(const ReceivedRequest& received, bool with_weight_set,
     if (!request.own_key) {
       return FieldError("value", "comes without key; send key too");
     }
-    absl::StatusOr<TensorView> value = ParseLikeQuery(
+    absl::StatusOr<InputTensor> value = ParseLikeQuery(
         message.value(), "value", received, request.query, limits);
     if (!value.ok()) return value.status();
     request.value = *std::move(value);

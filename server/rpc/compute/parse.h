@@ -12,7 +12,7 @@ namespace attention::rpc {
 
 // Checks every field against the contract and the others, by shapes alone: no
 // element is read. `version` is what weight_set resolved to, null without.
-// REQUIRES: received.Allocate.
+// REQUIRES: received.Parse().ok().
 //
 // Errors are FieldErrors: INVALID_ARGUMENT where the request contradicts itself
 // or the contract, FAILED_PRECONDITION where it does not fit the weight set.

@@ -7,26 +7,26 @@
 
 #include "absl/container/inlined_vector.h"
 #include "attention/v1/attention.pb.h"
-#include "proto/codec.h"
 #include "server/core/attention/arguments.h"
 #include "server/core/attention/shape.h"
+#include "server/rpc/tensors/input.h"
 
 namespace attention::rpc {
 
 // The shape of a tensor.
 using Axes = absl::InlinedVector<int64_t, 4>;
 
-// Refers to the message and the data it was parsed from, which must outlive it.
+// Refers to the request it was parsed from, which must outlive it.
 struct ComputeRequest {
   // Views of the request; key is the query's if the message has none, value
   // the key's.
-  TensorView query;
-  TensorView key;
-  TensorView value;
+  InputTensor query;
+  InputTensor key;
+  InputTensor value;
   bool own_key = false;
   bool own_value = false;
-  std::optional<TensorView> attend_mask;
-  std::optional<TensorView> bias;
+  std::optional<InputTensor> attend_mask;
+  std::optional<InputTensor> bias;
 
   bool has_batch = false;    // rank 3 or 4
   bool heads_apart = false;  // rank 4

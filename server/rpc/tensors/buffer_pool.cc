@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
+#include <limits>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -30,7 +31,20 @@ int64_t MappingSize(int64_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+// What the allocator is asked for.
+int64_t SmallSize(int64_t bytes) {
+  constexpr auto kLine = static_cast<int64_t>(kAlignment);
+  return std::max((bytes + kLine - 1) / kLine * kLine, kLine);
+}
+
 }  // namespace
+
+int64_t BufferPool::HeldBytes(int64_t bytes) {
+  if (bytes < kSmallestMapping) return SmallSize(bytes);
+  // More than any memory, and too much for the next power of two.
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  return bytes > kMost / 4 ? kMost : MappingSize(bytes);
+}
 
 // The mappings nobody uses now.
 struct Buffer::Idle {
@@ -142,10 +156,8 @@ Buffer BufferPool::Take(int64_t bytes) {
   Buffer buffer;
   buffer.size_ = bytes;
   if (bytes < kSmallestMapping) {
-    const size_t rounded =
-        (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
     buffer.data_ = static_cast<char*>(
-        std::aligned_alloc(kAlignment, std::max(rounded, kAlignment)));
+        std::aligned_alloc(kAlignment, static_cast<size_t>(SmallSize(bytes))));
     if (buffer.data_ == nullptr) throw std::bad_alloc();
     return buffer;
   }

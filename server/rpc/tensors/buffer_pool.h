@@ -51,6 +51,9 @@ class BufferPool {
   // Throws std::bad_alloc. REQUIRES: bytes >= 0. data() is never null.
   Buffer Take(int64_t bytes);
 
+  // Bytes that a buffer of so many takes of the memory; saturating.
+  static int64_t HeldBytes(int64_t bytes);
+
   // Bytes kept for later.
   int64_t idle_bytes() const;
 

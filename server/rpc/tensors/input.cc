@@ -18,25 +18,26 @@ constexpr int64_t kDecodeElements = int64_t{1} << 16;
 // the cache next to the processor.
 constexpr int64_t kGatherElements = 4096;
 
-// The data of elements [first, last) of `tensor`.
-void GatherElements(const Gather& gather, const TensorView& tensor,
-                    int64_t first, int64_t last) {
-  if (gather.from == nullptr || gather.from->size == 0) return;
+// Gathers the data of elements [first, last) of `tensor`.
+void GatherElements(const InputTensor& tensor, char* gathered, int64_t first,
+                    int64_t last) {
+  if (tensor.received == nullptr) return;
   const int64_t size = ElementSize(tensor.dtype());
-  gather.from->Copy(first * size, (last - first) * size,
-                    gather.to + first * size);
+  tensor.received->Copy(first * size, (last - first) * size,
+                        gathered + first * size);
 }
 
 // Calls body(first, count) for what is read of elements [first, last).
 absl::Status ForEachRun(
     const ReadPart& part, int64_t first, int64_t last,
     const std::function<absl::Status(int64_t, int64_t)>& body) {
-  if (part.read.empty()) return body(first, last - first);
+  if (part.lengths.empty()) return body(first, last - first);
   while (first < last) {
     const int64_t run = first / part.run;
     const int64_t run_start = run * part.run;
-    const int64_t end =
-        std::min(last, run_start + part.read[run / part.runs_per_item]);
+    const int64_t length =
+        part.lengths[static_cast<size_t>(run / part.runs_per_item)];
+    const int64_t end = std::min(last, run_start + length * part.unit);
     if (first < end) {
       absl::Status status = body(first, end - first);
       if (!status.ok()) return status;
@@ -48,56 +49,83 @@ absl::Status ForEachRun(
 
 }  // namespace
 
+absl::StatusOr<InputTensor> ReadInputTensor(const ReceivedRequest& request,
+                                            const v1::Tensor& tensor,
+                                            absl::string_view path,
+                                            const CodecLimits& limits) {
+  const ScatteredBytes* const received = request.Find(path);
+  absl::StatusOr<TensorView> view = TensorView::OfBytes(
+      tensor, received == nullptr ? 0 : received->size, path, limits);
+  if (!view.ok()) return view.status();
+  InputTensor input{*std::move(view)};
+  input.received = received;
+  return input;
+}
+
 template <typename T>
-Input<T> DecodeFloats(const TensorView& tensor, Gather gather,
-                      TensorView::Accept accept, ReadPart part) {
-  Input<T> input;
-  input.data = tensor.template InPlace<T>();
-  T* out = nullptr;
-  if (input.data == nullptr) {
-    input.buffer = NewArray<T>(tensor.size());
-    input.data = out = input.buffer.get();
+void Input<T>::Take(InputTensor& tensor, PlanMemory& memory) {
+  if (tensor.received != nullptr) {
+    gathered_ = memory.Take<char>(PlanMemory::For::kInput,
+                                  tensor.received->size, gathered_buffer_);
+    tensor.Place(gathered_);
   }
-  input.step.tasks = (tensor.size() + kDecodeElements - 1) / kDecodeElements;
-  input.step.run = [&tensor, gather, accept, part = std::move(part), out](
-                       int64_t task, Workspace&) {
+  const bool in_place =
+      tensor.LiesAs<T>() && (tensor.received != nullptr || tensor.has_values());
+  if (in_place) {
+    data_ = tensor.InPlace<T>();
+    return;
+  }
+  data_ = converted_ = memory.Take<T>(PlanMemory::For::kWorkspace,
+                                      tensor.size(), converted_buffer_);
+}
+
+template <typename T>
+core::Step Input<T>::DecodeFloats(const InputTensor& tensor,
+                                  TensorView::Accept accept,
+                                  ReadPart part) const {
+  core::Step step;
+  step.tasks = (tensor.size() + kDecodeElements - 1) / kDecodeElements;
+  step.run = [&tensor, this, accept, part](int64_t task, Workspace&) {
     const auto read = [&](int64_t start, int64_t count) {
-      return out == nullptr
+      return converted_ == nullptr
                  ? tensor.template Check<T>(start, count, accept)
-                 : tensor.template Read<T>(start, count, accept, out + start);
+                 : tensor.template Read<T>(start, count, accept,
+                                           converted_ + start);
     };
     const int64_t end = std::min((task + 1) * kDecodeElements, tensor.size());
     absl::Status status;
     for (int64_t first = task * kDecodeElements; first < end && status.ok();
          first += kGatherElements) {
       const int64_t last = std::min(first + kGatherElements, end);
-      GatherElements(gather, tensor, first, last);
+      GatherElements(tensor, gathered_, first, last);
       status = ForEachRun(part, first, last, read);
     }
     return status;
   };
-  return input;
+  return step;
 }
 
-Input<uint8_t> DecodeMask(const TensorView& tensor, Gather gather) {
-  Input<uint8_t> input;
-  input.data = tensor.InPlace<uint8_t>();
-  uint8_t* out = nullptr;
-  if (input.data == nullptr) {
-    input.buffer = NewArray<uint8_t>(tensor.size());
-    input.data = out = input.buffer.get();
-  }
-  input.step.tasks = tensor.size() > 0 ? 1 : 0;
-  input.step.run = [&tensor, gather, out](int64_t, Workspace&) {
-    GatherElements(gather, tensor, 0, tensor.size());
-    return out == nullptr ? tensor.CheckBool() : tensor.ReadBool(out);
+template <typename T>
+core::Step Input<T>::DecodeMask(const InputTensor& tensor) const {
+  core::Step step;
+  step.tasks = tensor.size() > 0 ? 1 : 0;
+  step.run = [&tensor, this](int64_t, Workspace&) {
+    GatherElements(tensor, gathered_, 0, tensor.size());
+    return converted_ == nullptr ? tensor.CheckBool()
+                                 : tensor.ReadBool(converted_);
   };
-  return input;
+  return step;
 }
 
-template Input<float> DecodeFloats<float>(const TensorView&, Gather,
-                                          TensorView::Accept, ReadPart);
-template Input<double> DecodeFloats<double>(const TensorView&, Gather,
-                                            TensorView::Accept, ReadPart);
+template void Input<float>::Take(InputTensor&, PlanMemory&);
+template void Input<double>::Take(InputTensor&, PlanMemory&);
+template void Input<uint8_t>::Take(InputTensor&, PlanMemory&);
+template core::Step Input<float>::DecodeFloats(const InputTensor&,
+                                               TensorView::Accept,
+                                               ReadPart) const;
+template core::Step Input<double>::DecodeFloats(const InputTensor&,
+                                                TensorView::Accept,
+                                                ReadPart) const;
+template core::Step Input<uint8_t>::DecodeMask(const InputTensor&) const;
 
 }  // namespace attention::rpc

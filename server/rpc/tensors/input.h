@@ -3,54 +3,68 @@
 #define SERVER_RPC_TENSORS_INPUT_H_
 
 #include <cstdint>
-#include <memory>
-#include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "proto/codec.h"
 #include "proto/split_message.h"
 #include "server/core/pool/compute_pool.h"
+#include "server/rpc/tensors/buffer_pool.h"
+#include "server/rpc/tensors/plan_memory.h"
+#include "server/rpc/tensors/received_request.h"
 
 namespace attention::rpc {
 
-// Uninitialised, and not null even if empty: a view without data is absent.
-template <typename T>
-std::unique_ptr<T[]> NewArray(int64_t count) {
-  return std::unique_ptr<T[]>(new T[static_cast<size_t>(count)]);
-}
+// A tensor of a request: what it is, and where its data was received. Refers to
+// the request.
+struct InputTensor : TensorView {
+  const ScatteredBytes* received = nullptr;  // null if it did not come as data
+};
+
+// `tensor`, which is at `path` of what was received. Errors as TensorView::Of.
+absl::StatusOr<InputTensor> ReadInputTensor(const ReceivedRequest& request,
+                                            const v1::Tensor& tensor,
+                                            absl::string_view path,
+                                            const CodecLimits& limits);
 
 // Which elements of a tensor are read: of each run of `run` elements the first
-// `read[item]`, where an item is `runs_per_item` runs. All if `read` is empty.
+// lengths[item] * unit, where an item is `runs_per_item` runs. All if `lengths`
+// is empty. Refers to them.
 struct ReadPart {
   int64_t run = 0;
   int64_t runs_per_item = 1;
-  std::vector<int64_t> read;
+  int64_t unit = 1;
+  absl::Span<const int64_t> lengths;
 };
 
-// How the data of a tensor gets from where it was received to where its view
-// says it is; nothing if it did not come as data.
-struct Gather {
-  const ScatteredBytes* from = nullptr;
-  char* to = nullptr;
-};
-
-// An input in T: in place, or in a buffer. `data` holds checked elements once
-// `step` has run, as far as they are read; it is never null.
+// The memory of one input. T is float or double, or uint8_t for BOOL.
 template <typename T>
-struct Input {
-  const T* data = nullptr;
-  std::unique_ptr<T[]> buffer;
-  core::Step step;
+class Input {
+ public:
+  // Takes what gathering and converting `tensor` needs, and places its data. To
+  // be called by each run over the memory; `tensor` is the same.
+  void Take(InputTensor& tensor, PlanMemory& memory);
+
+  // Holds checked elements once the steps below have run, as far as they are
+  // read; never null, since a view without data is absent. REQUIRES: Take.
+  const T* data() const { return data_; }
+
+  // A step that gathers, and refuses what TensorView::Read does. Refers to
+  // `tensor` and this. T is float or double. REQUIRES: memory was taken.
+  core::Step DecodeFloats(const InputTensor& tensor, TensorView::Accept accept,
+                          ReadPart part) const;
+
+  // The same; elements are 0 or 1. T is uint8_t. REQUIRES: BOOL.
+  core::Step DecodeMask(const InputTensor& tensor) const;
+
+ private:
+  const T* data_ = nullptr;
+  T* converted_ = nullptr;  // null if the elements lie as T
+  char* gathered_ = nullptr;
+  Buffer gathered_buffer_;
+  Buffer converted_buffer_;
 };
-
-// `step` gathers, and refuses what TensorView::Read does. Refers to `tensor`,
-// to the message behind it, and to what `gather` points to. Throws
-// std::bad_alloc. T is float or double.
-template <typename T>
-Input<T> DecodeFloats(const TensorView& tensor, Gather gather,
-                      TensorView::Accept accept, ReadPart part);
-
-// 0 or 1 for each element. REQUIRES: BOOL.
-Input<uint8_t> DecodeMask(const TensorView& tensor, Gather gather);
 
 }  // namespace attention::rpc
 

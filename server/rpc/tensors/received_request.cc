@@ -43,8 +43,7 @@ absl::Status ReceivedRequest::Parse(int64_t max_axis) {
   for (CutTensor& tensor : cut) {
     if (tensor.data.size == 0) continue;
     tensors_.push_back({table.path(tensor.number).substr(around.size()),
-                        std::move(tensor.data),
-                        {}});
+                        std::move(tensor.data)});
   }
   return status;
 }
@@ -53,29 +52,11 @@ uint64_t ReceivedRequest::stream_id() const {
   return StreamRequestId(bytes_.pieces());
 }
 
-void ReceivedRequest::Allocate(BufferPool& buffers) {
-  for (ReceivedTensor& tensor : tensors_) {
-    tensor.buffer = buffers.Take(tensor.data.size);
-  }
-}
-
-const ReceivedTensor* ReceivedRequest::Find(absl::string_view path) const {
+const ScatteredBytes* ReceivedRequest::Find(absl::string_view path) const {
   for (const ReceivedTensor& tensor : tensors_) {
-    if (tensor.path == path) return &tensor;
+    if (tensor.path == path) return &tensor.data;
   }
   return nullptr;
-}
-
-absl::string_view ReceivedRequest::data(absl::string_view path) const {
-  const ReceivedTensor* const tensor = Find(path);
-  if (tensor == nullptr) return {};
-  return {tensor->buffer.data(), static_cast<size_t>(tensor->buffer.size())};
-}
-
-Gather ReceivedRequest::gather(absl::string_view path) const {
-  const ReceivedTensor* const tensor = Find(path);
-  if (tensor == nullptr) return {};
-  return {&tensor->data, tensor->buffer.data()};
 }
 
 }  // namespace attention::rpc

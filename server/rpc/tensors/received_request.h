@@ -14,20 +14,16 @@
 #include "attention/v1/attention.pb.h"
 #include "proto/split_message.h"
 #include "server/rpc/door/message.h"
-#include "server/rpc/tensors/buffer_pool.h"
-#include "server/rpc/tensors/input.h"
 
 namespace attention::rpc {
 
 // A tensor of a request whose elements came as data.
 struct ReceivedTensor {
   absl::string_view path;  // in the request: "query", "weights.key.bias"
-  ScatteredBytes data;     // as it was received
-  Buffer buffer;           // where it is gathered, once there is one
+  ScatteredBytes data;     // where it was received
 };
 
-// Holds what was received, and then the memory its tensors' data are gathered
-// in. One thread at a time.
+// Holds what was received until it has been gathered. One thread at a time.
 class ReceivedRequest {
  public:
   // What the bytes are.
@@ -61,16 +57,9 @@ class ReceivedRequest {
   // For what has to live as long as this.
   google::protobuf::Arena& arena() { return arena_; }
 
-  // Takes memory for the data of the tensors. Throws std::bad_alloc.
-  void Allocate(BufferPool& buffers);
-
-  // The tensor with this path; null if it did not come as data.
-  const ReceivedTensor* Find(absl::string_view path) const;
-
-  // Where its data will lie, and how it gets there; empty if it did not come as
-  // data. REQUIRES: Allocate.
-  absl::string_view data(absl::string_view path) const;
-  Gather gather(absl::string_view path) const;
+  // The data of the tensor with this path; null if it did not come as data.
+  // Lives as long as this. REQUIRES: Parse.
+  const ScatteredBytes* Find(absl::string_view path) const;
 
   // Gives the received bytes back: all data has been gathered.
   void Gathered() { bytes_.Clear(); }
