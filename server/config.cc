@@ -7,7 +7,6 @@
 #include <memory>
 #include <vector>
 
-#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -16,6 +15,7 @@
 #include "command_line/help_text.h"
 #include "command_line/seconds.h"
 #include "server/version.h"
+#include "server/ways_in.h"
 
 namespace attention::server {
 namespace {
@@ -47,6 +47,12 @@ std::string EnvironmentName(const std::string& flag) {
                                         flag, {{"-", "_"}})));
 }
 
+// Of flags that are times, in seconds. gRPC counts them in milliseconds, which
+// an int holds for 24 days.
+constexpr double kMillisecond = 0.001;
+constexpr double kDay = 86400;
+constexpr double kLongest = 24 * kDay;
+
 // Without the text it would add to each flag's line of --help.
 CLI::Validator Quiet(const CLI::Validator& validator) {
   return validator.description("");
@@ -72,6 +78,7 @@ class Flags {
     AddConfigFile();
     AddServing();
     AddLimits();
+    AddConnectionLimits();
     app_.footer(kFooter);
   }
   Flags(const Flags&) = delete;
@@ -129,12 +136,6 @@ class Flags {
                          "Allow an address that other machines can reach, "
                          "without TLS and authentication"),
            "insecure");
-    Add("max-connections", config_.max_connections,
-        "Connections open at one time: for one beyond, the one that has been "
-        "silent for longest is closed, of the address with most. 0 is what the "
-        "limit of open files allows, 10000 at most")
-        ->type_name("COUNT")
-        ->check(Quiet(CLI::Range(0, 1'000'000)));
     AddTls();
     Add("port-file", config_.port_file,
         "Write the port to this file once it is open, remove the file at the "
@@ -149,11 +150,9 @@ class Flags {
         "Threads that compute; 0 = the CPUs this process may use, by affinity "
         "and cgroup quota")
         ->check(Quiet(CLI::Range(0, 1024)));
-    Add("shutdown-grace", config_.shutdown_grace_seconds,
-        "Seconds that calls in flight get to finish after SIGTERM")
-        ->transform(command_line::AsSeconds())
-        ->type_name("SECONDS")
-        ->check(Quiet(CLI::Range(0.0, 86400.0)));
+    AddTime("shutdown-grace", config_.shutdown_grace_seconds,
+            "Seconds that calls in flight get to finish after SIGTERM", 0,
+            kDay);
     Add("log-level", config_.log_level,
         "Least serious line that is logged: each call that was answered OK is "
         "a line at debug, each refusal at info")
@@ -190,6 +189,14 @@ class Flags {
         ->check(Quiet(CLI::Range(int64_t{1}, largest)));
   }
 
+  void AddTime(const std::string& name, double& target,
+               const std::string& description, double least, double most) {
+    Add(name, target, description)
+        ->transform(command_line::AsSeconds())
+        ->type_name("SECONDS")
+        ->check(Quiet(CLI::Range(least, most)));
+  }
+
   void AddLimits() {
     // Protobuf's messages end below 2 GiB.
     constexpr int64_t kMessage = (int64_t{2} << 30) - (int64_t{1} << 20);
@@ -218,11 +225,42 @@ class Flags {
     AddSize("max-weight-set-bytes", limits.max_weight_set_bytes,
             "Bytes of all tensors of one weight set that UploadWeights brings",
             kAny);
-    Add("max-upload-idle", limits.max_upload_idle_seconds,
-        "Seconds in which an UploadWeights has to bring 1 MiB, or it is ended")
-        ->transform(command_line::AsSeconds())
-        ->type_name("SECONDS")
-        ->check(Quiet(CLI::Range(0.001, 86400.0)));
+    AddTime("max-upload-idle", limits.max_upload_idle_seconds,
+            "Seconds in which an UploadWeights has to bring 1 MiB, or it is "
+            "ended",
+            kMillisecond, kDay);
+  }
+
+  void AddConnectionLimits() {
+    rpc::ConnectionLimits& limits = config_.limits.connections;
+    Add("max-connections", limits.max_connections,
+        "Connections open at one time: for one beyond, the one that has been "
+        "silent for longest is closed, of the address with most. 0 is what the "
+        "limit of open files allows, 10000 at most")
+        ->type_name("COUNT")
+        ->check(Quiet(CLI::Range(0, 1'000'000)));
+    AddSize("max-header-bytes", limits.max_header_bytes,
+            "Bytes of one call's headers; one with more ends its connection, "
+            "with every call on it",
+            int64_t{64} << 20);
+    AddCount("max-streams-per-connection", limits.max_streams_per_connection,
+             "Calls open on one connection; clients wait with the next one",
+             std::numeric_limits<int32_t>::max());
+    AddTime("max-connection-age", limits.max_connection_age_seconds,
+            "Seconds, give or take a tenth, after which a connection's client "
+            "is told to open another one for new calls; those on it go on",
+            kMillisecond, kLongest);
+    AddTime("max-connection-idle", limits.max_connection_idle_seconds,
+            "Seconds without a call after which a connection is closed",
+            kMillisecond, kLongest);
+    AddTime("handshake-timeout", limits.handshake_timeout_seconds,
+            "Seconds that a new connection has for TLS and HTTP/2's first "
+            "words",
+            kMillisecond, kDay);
+    AddTime("min-ping-interval", limits.min_ping_interval_seconds,
+            "Seconds between two pings; a client that sends several closer to "
+            "each other loses its connection",
+            kMillisecond, kDay);
   }
 
   CLI::App app_;
@@ -238,53 +276,13 @@ void Parse(std::vector<std::string> arguments, Flags& flags) {
   flags.app().parse(std::move(arguments));
 }
 
-absl::Status CheckTls(const TlsFiles& tls, bool insecure) {
-  if (tls.cert.empty() != tls.key.empty()) {
-    const bool cert = tls.key.empty();
-    return absl::InvalidArgumentError(
-        absl::StrCat(cert ? "--tls-cert" : "--tls-key", " is given without ",
-                     cert ? "--tls-key" : "--tls-cert", "; TLS takes both"));
-  }
-  if (!tls.enabled() && !tls.client_ca.empty()) {
-    return absl::InvalidArgumentError(
-        "--tls-client-ca is given without --tls-cert and --tls-key; clients "
-        "show certificates over TLS only");
-  }
-  if (tls.enabled() && insecure) {
-    return absl::InvalidArgumentError(
-        "--insecure and --tls-cert contradict each other; leave one out");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckListen(Config& config) {
-  for (const std::string& text : config.listen) {
-    absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
-    if (!address.ok()) return address.status();
-    if (!address->loopback() && !config.tls.enabled() && !config.insecure) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--listen ", text,
-          " can be reached from other machines: give --tls-cert and --tls-key "
-          "(and --tls-client-ca, or everyone may call), listen on loopback, or "
-          "say --insecure where nobody else reaches that network"));
-    }
-    config.addresses.push_back(*std::move(address));
-  }
-  if (!config.port_file.empty() &&
-      absl::c_all_of(config.addresses,
-                     [](const ListenAddress& one) { return one.is_unix(); })) {
-    return absl::InvalidArgumentError(
-        "--port-file goes with a --listen that has a port; there are Unix "
-        "sockets only");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckTogether(Config& config) {
   absl::Status tls = CheckTls(config.tls, config.insecure);
   if (!tls.ok()) return tls;
-  absl::Status listen = CheckListen(config);
-  if (!listen.ok()) return listen;
+  absl::StatusOr<std::vector<ListenAddress>> addresses = CheckListen(
+      config.listen, config.tls, config.insecure, !config.port_file.empty());
+  if (!addresses.ok()) return addresses.status();
+  config.addresses = *std::move(addresses);
   absl::StatusOr<StoreLocation> store = ParseStoreLocation(config.store);
   if (!store.ok()) return store.status();
   config.store_location = *std::move(store);

@@ -16,7 +16,6 @@ namespace attention::server {
 
 struct Config {
   std::vector<std::string> listen = {"127.0.0.1:50051"};
-  int64_t max_connections = 0;  // 0: what its descriptors allow
   bool insecure = false;
   TlsFiles tls;
   std::string port_file;

@@ -8,16 +8,29 @@
 
 #include <memory>
 
+#include "server/rpc/door/line_limit.h"
+
 namespace attention::server {
 namespace {
 
 constexpr size_t kQueuedLines = 8192;
 
+// Of gRPC's lines in one second: each handshake that fails is one, say.
+constexpr int64_t kGrpcLinesPerSecond = 10;
+
 void LogForGrpc(gpr_log_func_args* line) {
-  const auto level = line->severity == GPR_LOG_SEVERITY_ERROR
-                         ? spdlog::level::warn
-                         : spdlog::level::debug;
-  spdlog::log(level, "grpc: {}", line->message);
+  if (line->severity != GPR_LOG_SEVERITY_ERROR) {
+    spdlog::debug("grpc: {}", line->message);
+    return;
+  }
+  static rpc::LineLimit lines(kGrpcLinesPerSecond);
+  const rpc::LineLimit::Verdict verdict = lines.Ask();
+  if (!verdict.write) return;
+  if (verdict.left_out > 0) {
+    spdlog::warn("grpc: {} lines before this one were left out: {} a second",
+                 verdict.left_out, kGrpcLinesPerSecond);
+  }
+  spdlog::warn("grpc: {}", line->message);
 }
 
 // protobuf tells on its own what is wrong with bytes that a client sent; the

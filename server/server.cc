@@ -46,6 +46,29 @@ void RefuseCompression(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
+int Milliseconds(double seconds) { return static_cast<int>(1e3 * seconds); }
+
+// MAX_CONNECTION_AGE_GRACE stays what gRPC has by default, without end: a
+// stream may last for hours on a connection that is asked to leave.
+void LimitConnections(const rpc::ConnectionLimits& limits,
+                      grpc::ServerBuilder& builder) {
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE,
+                             static_cast<int>(limits.max_header_bytes));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             limits.max_streams_per_connection);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             Milliseconds(limits.handshake_timeout_seconds));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                             Milliseconds(limits.max_connection_age_seconds));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             Milliseconds(limits.max_connection_idle_seconds));
+  builder.AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+      Milliseconds(limits.min_ping_interval_seconds));
+  // Else gRPC takes a ping in two hours for enough where no call is open.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+}
+
 // Descriptors of the server itself: gRPC's, the store's, the log's. It idles on
 // 16 (ls /proc/PID/fd); the rest is for what is open for a moment.
 constexpr int64_t kOwnDescriptors = 40;
@@ -72,7 +95,12 @@ absl::StatusOr<int64_t> ConnectionsFor(int64_t flag, int64_t descriptors) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
-    const Config& config, const rpc::ServerFacts& facts) {
+    Config config, const rpc::ServerFacts& facts) {
+  int64_t& max_connections = config.limits.connections.max_connections;
+  const absl::StatusOr<int64_t> connections =
+      ConnectionsFor(max_connections, RaiseDescriptorLimit());
+  if (!connections.ok()) return connections.status();
+  max_connections = *connections;
   absl::StatusOr<std::unique_ptr<weights::Store>> store =
       OpenStore(config.store_location);
   if (!store.ok()) return store.status();
@@ -106,9 +134,6 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
                                          facts})) {}
 
 absl::Status Server::Listen(const Config& config) {
-  const absl::StatusOr<int64_t> connections =
-      ConnectionsFor(config.max_connections, RaiseDescriptorLimit());
-  if (!connections.ok()) return connections.status();
   auto credentials = NewServerCredentials(
       config.tls, absl::c_all_of(config.addresses, [](const auto& address) {
         return address.loopback();
@@ -131,10 +156,11 @@ absl::Status Server::Listen(const Config& config) {
             : absl::StrCat(text.substr(0, text.rfind(':') + 1), port));
     std::move(bound->begin(), bound->end(), std::back_inserter(sockets));
   }
-  absl::Status started = StartGrpc(*std::move(credentials));
+  absl::Status started =
+      StartGrpc(config.limits.connections, *std::move(credentials));
   if (!started.ok()) return started;
   accept_loop_ = std::make_unique<AcceptLoop>(
-      std::move(sockets), *connections,
+      std::move(sockets), config.limits.connections.max_connections,
       [this](const ListeningSocket& socket, Descriptor connection) {
         Acceptor::NewConnectionParameters parameters;
         parameters.listener_fd = socket.fd();
@@ -146,6 +172,7 @@ absl::Status Server::Listen(const Config& config) {
 }
 
 absl::Status Server::StartGrpc(
+    const rpc::ConnectionLimits& limits,
     std::shared_ptr<grpc::ServerCredentials> of_tcp) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -163,6 +190,7 @@ absl::Status Server::StartGrpc(
   builder.SetMaxSendMessageSize(-1);
   RefuseCompression(builder);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytes);
+  LimitConnections(limits, builder);
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr) return absl::InternalError("gRPC does not start");
   auto* const health = grpc_->GetHealthCheckService();

@@ -40,7 +40,7 @@ class Server {
   // files as --max-connections takes; INVALID_ARGUMENT for a TLS file that
   // cannot be used.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
-      const Config& config, const rpc::ServerFacts& facts);
+      Config config, const rpc::ServerFacts& facts);
 
   // Stops if need be.
   ~Server();
@@ -72,7 +72,8 @@ class Server {
   Server(const Config& config, const rpc::ServerFacts& facts,
          std::unique_ptr<weights::Catalog> catalog);
   absl::Status Listen(const Config& config);
-  absl::Status StartGrpc(std::shared_ptr<grpc::ServerCredentials> of_tcp);
+  absl::Status StartGrpc(const rpc::ConnectionLimits& limits,
+                         std::shared_ptr<grpc::ServerCredentials> of_tcp);
 
   const std::unique_ptr<weights::Catalog> catalog_;
   rpc::Admission admission_;

@@ -52,6 +52,23 @@ absl::Status List(const weights::Catalog& catalog,
   }
 }
 
+google::protobuf::Duration DurationOf(double seconds) {
+  return google::protobuf::util::TimeUtil::MillisecondsToDuration(
+      static_cast<int64_t>(1e3 * seconds));
+}
+
+void Describe(const ConnectionLimits& limits, v1::Limits& reply) {
+  reply.set_max_connections(limits.max_connections);
+  reply.set_max_header_bytes(limits.max_header_bytes);
+  reply.set_max_streams_per_connection(limits.max_streams_per_connection);
+  *reply.mutable_max_connection_age() =
+      DurationOf(limits.max_connection_age_seconds);
+  *reply.mutable_max_connection_idle() =
+      DurationOf(limits.max_connection_idle_seconds);
+  *reply.mutable_handshake_timeout() =
+      DurationOf(limits.handshake_timeout_seconds);
+}
+
 void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   reply.set_version(backend.facts.version);
   const core::BlasReport& blas = backend.facts.blas;
@@ -76,10 +93,9 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   limits.set_max_bytes_in_flight(backend.limits.max_bytes_in_flight);
   limits.set_max_stream_in_flight(backend.limits.max_stream_in_flight);
   limits.set_max_weight_set_bytes(backend.limits.max_weight_set_bytes);
-  const auto idle_ms =
-      static_cast<int64_t>(1e3 * backend.limits.max_upload_idle_seconds);
   *limits.mutable_max_upload_idle() =
-      google::protobuf::util::TimeUtil::MillisecondsToDuration(idle_ms);
+      DurationOf(backend.limits.max_upload_idle_seconds);
+  Describe(backend.limits.connections, limits);
   reply.add_features("stream-attention");
   reply.add_features("upload-weights");
 }

@@ -325,6 +325,8 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   auto config = TestServer::TestConfig();
   config.threads = 3;
   config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010};
+  config.limits.connections.max_connections = 12;
+  config.limits.connections.max_connection_idle_seconds = 17.5;
   TestServer server(config);
   v1::GetServerInfoResponse info;
   ASSERT_TRUE(server.client().Info(&info).ok());
@@ -349,6 +351,9 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(limits.max_stream_in_flight(), 1008);
   EXPECT_EQ(limits.max_weight_set_bytes(), 1009);
   EXPECT_EQ(limits.max_upload_idle().seconds(), 1010);
+  EXPECT_EQ(limits.max_connections(), 12);
+  EXPECT_EQ(limits.max_connection_idle().seconds(), 17);
+  EXPECT_EQ(limits.max_connection_idle().nanos(), 500'000'000);
   EXPECT_THAT(info.features(),
               ElementsAre("stream-attention", "upload-weights"));
 }

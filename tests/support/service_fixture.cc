@@ -132,6 +132,8 @@ server::Config TestServer::TestConfig() {
   config.listen = {"127.0.0.1:0"};
   config.addresses = {*server::ParseListenAddress(config.listen.front())};
   config.threads = 2;
+  // An in-process channel that is asked to leave cannot come back.
+  config.limits.connections.max_connection_age_seconds = 86400;
   return config;
 }
 

@@ -50,8 +50,17 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
   add_limit("max_bytes_in_flight", limits.max_bytes_in_flight());
   add_limit("max_stream_in_flight", limits.max_stream_in_flight());
   add_limit("max_weight_set_bytes", limits.max_weight_set_bytes());
-  rows.push_back({"max_upload_idle", google::protobuf::util::TimeUtil::ToString(
-                                         limits.max_upload_idle())});
+  const auto add_time = [&](const std::string& name,
+                            const google::protobuf::Duration& limit) {
+    rows.push_back({name, google::protobuf::util::TimeUtil::ToString(limit)});
+  };
+  add_time("max_upload_idle", limits.max_upload_idle());
+  add_limit("max_connections", limits.max_connections());
+  add_limit("max_header_bytes", limits.max_header_bytes());
+  add_limit("max_streams_per_connection", limits.max_streams_per_connection());
+  add_time("max_connection_age", limits.max_connection_age());
+  add_time("max_connection_idle", limits.max_connection_idle());
+  add_time("handshake_timeout", limits.handshake_timeout());
   return TextTable(rows);
 }
 

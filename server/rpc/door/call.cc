@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
+#include "server/rpc/door/line_limit.h"
 #include "server/rpc/door/message.h"
 #include "server/rpc/door/status.h"
 
@@ -25,7 +26,25 @@ bool IsOurMistake(const absl::Status& status) {
          status.code() == absl::StatusCode::kUnknown;
 }
 
+LineLimit& LinesOf(spdlog::level::level_enum level) {
+  static LineLimit refusals(Call::kLinesPerSecond);
+  static LineLimit mistakes(Call::kLinesPerSecond);
+  return level == spdlog::level::err ? mistakes : refusals;
+}
+
+void LogLeftOut(spdlog::level::level_enum level, int64_t count) {
+  if (count == 0) return;
+  spdlog::log(level, "{} refusals before this line were left out: {} a second",
+              count, Call::kLinesPerSecond);
+}
+
 }  // namespace
+
+void Call::LogLeftOut() {
+  for (const auto level : {spdlog::level::info, spdlog::level::err}) {
+    rpc::LogLeftOut(level, LinesOf(level).TakeLeftOut());
+  }
+}
 
 absl::Status OutOfMemory() {
   return MayFitLater(
@@ -115,6 +134,11 @@ void Call::Log(const absl::Status& status) const {
                      : status.ok()        ? spdlog::level::debug
                                           : spdlog::level::info;
   if (!spdlog::should_log(level)) return;
+  if (!status.ok()) {
+    const LineLimit::Verdict verdict = LinesOf(level).Ask();
+    if (!verdict.write) return;
+    rpc::LogLeftOut(level, verdict.left_out);
+  }
   spdlog::log(
       level,
       "{} id={} code={} request_bytes={} reply_bytes={} queue_us={} "

@@ -29,6 +29,14 @@ class Call {
  public:
   using Clock = std::chrono::steady_clock;
 
+  // Of refusals in one second; of a million nobody reads more than the first.
+  // An attack of a day is then one GiB of log.
+  static constexpr int64_t kLinesPerSecond = 50;
+
+  // Tells how many refusals have been left out since a line said so: at the
+  // end of the process.
+  static void LogLeftOut();
+
   // Text is made only where it is told; asked for until Finish.
   struct Facts {
     const char* method = "";
@@ -74,9 +82,10 @@ class Call {
   void add_reply_bytes(int64_t bytes) { reply_bytes_ += bytes; }
 
   // Answers; only the first answer counts. Writes the log line: at level debug
-  // for OK, error for INTERNAL and UNKNOWN, info for any other refusal. An
-  // INTERNAL or UNKNOWN status is logged whole, the client gets the request id
-  // instead.
+  // for OK, error for INTERNAL and UNKNOWN, info for any other refusal, of each
+  // of which there are kLinesPerSecond at most, with the count of those left
+  // out. An INTERNAL or UNKNOWN status is logged whole, the client gets the
+  // request id instead.
   void Finish(const absl::Status& status);
 
   // Runs `body`; an exception of it is the answer: std::bad_alloc

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "server/rpc/door/connection_limits.h"
+
 namespace attention::rpc {
 
 // Each is a flag of the server with its name in dashes (--max-result-bytes;
@@ -23,6 +25,8 @@ struct Limits {
   // Of one UploadWeights: all tensors, and how long 1 MiB may take to come.
   int64_t max_weight_set_bytes = int64_t{1} << 30;
   double max_upload_idle_seconds = 60;
+  // Of connections.
+  ConnectionLimits connections;
 };
 
 }  // namespace attention::rpc
