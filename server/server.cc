@@ -1,8 +1,7 @@
 #include "server/server.h"
 
 #include <grpcpp/channel.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -18,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/listener/descriptor.h"
 #include "server/rpc/attention_service.h"
+#include "server/rpc/unknown_methods.h"
 #include "server/store_location.h"
 #include "server/tls.h"
 
@@ -25,6 +25,12 @@ namespace attention::server {
 namespace {
 
 constexpr char kServiceName[] = "attention.v1.AttentionService";
+
+std::vector<std::string> AllServices() {
+  return {kServiceName, "grpc.health.v1.Health",
+          "grpc.reflection.v1.ServerReflection",
+          "grpc.reflection.v1alpha.ServerReflection"};
+}
 
 // HTTP/2's largest frame: a tensor of megabytes in frames of 16 KiB costs half
 // as much again.
@@ -131,7 +137,10 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
       writer_(1),
       service_(rpc::NewAttentionService({*catalog_, compute_, writer_, sender_,
                                          buffers_, admission_, config.limits,
-                                         facts})) {}
+                                         facts})),
+      health_({kServiceName}, compute_),
+      reflection_(AllServices()),
+      unknown_methods_(rpc::NewUnknownMethods(AllServices(), compute_)) {}
 
 absl::Status Server::Listen(const Config& config) {
   auto credentials = NewServerCredentials(
@@ -174,8 +183,6 @@ absl::Status Server::Listen(const Config& config) {
 absl::Status Server::StartGrpc(
     const rpc::ConnectionLimits& limits,
     std::shared_ptr<grpc::ServerCredentials> of_tcp) {
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   constexpr auto kFromFd =
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD;
@@ -184,6 +191,10 @@ absl::Status Server::StartGrpc(
   unix_acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
       kFromFd, grpc::InsecureServerCredentials());
   builder.RegisterService(service_.get());
+  builder.RegisterService(&health_.service());
+  builder.RegisterService(&reflection_.service());
+  builder.RegisterService(&reflection_.alpha_service());
+  builder.RegisterCallbackGenericService(unknown_methods_.get());
   // gRPC reads any message to its end before anybody is asked, and its own
   // refusal could not name our flag: ours refuses, without parsing (Admission).
   builder.SetMaxReceiveMessageSize(-1);
@@ -193,9 +204,7 @@ absl::Status Server::StartGrpc(
   LimitConnections(limits, builder);
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr) return absl::InternalError("gRPC does not start");
-  auto* const health = grpc_->GetHealthCheckService();
-  health->SetServingStatus(true);
-  health->SetServingStatus(kServiceName, true);
+  health_.SetServing(true);
   return absl::OkStatus();
 }
 
@@ -210,9 +219,7 @@ std::shared_ptr<grpc::Channel> Server::InProcessChannel() {
 
 void Server::Drain() {
   admission_.Drain();
-  auto* const health = grpc_->GetHealthCheckService();
-  health->SetServingStatus(false);
-  health->SetServingStatus(kServiceName, false);
+  health_.SetServing(false);
 }
 
 void Server::Stop() {
@@ -220,6 +227,7 @@ void Server::Stop() {
   accept_loop_.reset();
   if (grpc_ == nullptr) return;
   admission_.Drain();
+  health_.EndWatches();
   grpc_->Shutdown(std::chrono::system_clock::now() + kLastMoment);
   grpc_.reset();
 }

@@ -14,11 +14,14 @@
 #include "server/listener/listening_socket.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/door/admission.h"
+#include "server/rpc/health.h"
+#include "server/rpc/reflection.h"
 #include "server/rpc/tensors/buffer_pool.h"
 #include "server/weights/catalog.h"
 
 // gRPC's own headers take seconds to compile.
 namespace grpc {
+class CallbackGenericService;
 class Channel;
 class Server;
 class ServerCredentials;
@@ -82,6 +85,9 @@ class Server {
   core::ComputePool compute_;
   core::ComputePool writer_;
   const std::unique_ptr<grpc::Service> service_;
+  rpc::Health health_;
+  rpc::Reflection reflection_;
+  const std::unique_ptr<grpc::CallbackGenericService> unknown_methods_;
   // Of connections over TCP, which may be TLS, and over Unix sockets.
   using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
   std::unique_ptr<Acceptor> tcp_acceptor_;

@@ -104,29 +104,6 @@ absl::Status ParseMessage(grpc::ByteBuffer& bytes, const WireContract& contract,
       v1::ERROR_REASON_MALFORMED_MESSAGE);
 }
 
-void ReadMessage(const std::shared_ptr<Call>& call, core::ComputePool& pool,
-                 grpc::ByteBuffer& bytes, const WireContract& contract,
-                 int64_t max_axis, google::protobuf::Message& message,
-                 std::function<void()> then) {
-  if (bytes.Length() <= kInlineBytes) {
-    const absl::Status status =
-        ParseMessage(bytes, contract, max_axis, message);
-    return status.ok() ? then() : call->Finish(status);
-  }
-  const auto taken = std::make_shared<grpc::ByteBuffer>();
-  taken->Swap(&bytes);
-  pool.Submit(
-      {{1,
-        [taken, &contract, max_axis, &message](int64_t, core::Workspace&) {
-          return ParseMessage(*taken, contract, max_axis, message);
-        }}},
-      call->cancellation(),
-      [call, then = std::move(then)](const absl::Status& status) {
-        call->Guard(
-            [&] { status.ok() ? then() : call->Finish(FromPool(status)); });
-      });
-}
-
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
   grpc::ByteBuffer bytes;
   bool own = false;

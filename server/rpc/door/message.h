@@ -7,8 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,8 +15,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "proto/wire_walk.h"
-#include "server/core/pool/compute_pool.h"
-#include "server/rpc/door/call.h"
 
 namespace attention::rpc {
 
@@ -69,14 +65,6 @@ inline constexpr size_t kInlineBytes = 4096;
 // std::bad_alloc.
 absl::Status ParseMessage(grpc::ByteBuffer& bytes, const WireContract& contract,
                           int64_t max_axis, google::protobuf::Message& message);
-
-// Takes what is in `bytes`, reads it into `message`, at once if it is short and
-// otherwise on `pool`, and calls `then`; or finishes `call` with the error.
-// `message` lives as long as `then`.
-void ReadMessage(const std::shared_ptr<Call>& call, core::ComputePool& pool,
-                 grpc::ByteBuffer& bytes, const WireContract& contract,
-                 int64_t max_axis, google::protobuf::Message& message,
-                 std::function<void()> then);
 
 // The bytes of `message`. Throws std::length_error if gRPC cannot hold them.
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);

@@ -76,8 +76,8 @@ Call::Facts FactsOf(grpc::CallbackServerContext& context, const char* method,
   return facts;
 }
 
-// gRPC calls a handler of bytes also for a call that ended before its message
-// had come, or without one.
+}  // namespace
+
 absl::Status CheckWhole(const grpc::ByteBuffer* request) {
   if (request == nullptr || request->Valid()) return absl::OkStatus();
   return WithReason(absl::InvalidArgumentError(
@@ -95,8 +95,6 @@ absl::Status CheckShort(const char* method, int64_t bytes) {
       v1::ERROR_REASON_LIMIT_EXCEEDED,
       {{"limit", absl::StrCat(kMost)}, {"needed", absl::StrCat(bytes)}});
 }
-
-}  // namespace
 
 Held Admit(grpc::CallbackServerContext& context, const Door& door,
            const char* method, const grpc::ByteBuffer* request,
@@ -119,6 +117,29 @@ Held Admit(grpc::CallbackServerContext& context, const Door& door,
     handler(call);
   });
   return held;
+}
+
+void ReadMessage(const std::shared_ptr<Call>& call, core::ComputePool& pool,
+                 grpc::ByteBuffer& bytes, const WireContract& contract,
+                 int64_t max_axis, google::protobuf::Message& message,
+                 std::function<void()> then) {
+  if (bytes.Length() <= kInlineBytes) {
+    const absl::Status status =
+        ParseMessage(bytes, contract, max_axis, message);
+    return status.ok() ? then() : call->Finish(status);
+  }
+  const auto taken = std::make_shared<grpc::ByteBuffer>();
+  taken->Swap(&bytes);
+  pool.Submit(
+      {{1,
+        [taken, &contract, max_axis, &message](int64_t, core::Workspace&) {
+          return ParseMessage(*taken, contract, max_axis, message);
+        }}},
+      call->cancellation(),
+      [call, then = std::move(then)](const absl::Status& status) {
+        call->Guard(
+            [&] { status.ok() ? then() : call->Finish(FromPool(status)); });
+      });
 }
 
 grpc::ServerUnaryReactor* ServeUnary(

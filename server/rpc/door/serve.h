@@ -34,12 +34,19 @@ struct Held {
   std::shared_ptr<Admission::Ticket> ticket;
 };
 
+// INVALID_ARGUMENT for a message that never came: gRPC calls a handler of bytes
+// also for a call that ended before its message had come, or without one. Null
+// is right: the handler reads messages one by one.
+absl::Status CheckWhole(const grpc::ByteBuffer* request);
+
+// RESOURCE_EXHAUSTED for more than kInlineBytes.
+absl::Status CheckShort(const char* method, int64_t bytes);
+
 // Lets a call in, or refuses it, and runs `handler`: request id, admission,
 // deadline and cancellation, exceptions. `request` is the message the call came
-// with, null if the handler reads them one by one. gRPC calls a handler of
-// bytes also when no whole message has come; that is refused here, so every
-// handler finds one. `answer` hands a status to gRPC. Returns what the reactor
-// has to hold.
+// with, null if the handler reads them one by one; one that never came is
+// refused here, so every handler finds it whole. `answer` hands a status to
+// gRPC. Returns what the reactor has to hold.
 Held Admit(grpc::CallbackServerContext& context, const Door& door,
            const char* method, const grpc::ByteBuffer* request,
            std::function<void(grpc::Status)> answer, Handler handler);
@@ -54,6 +61,27 @@ grpc::ServerUnaryReactor* ServeUnary(
     absl::FunctionRef<void(const std::shared_ptr<Call>&,
                            grpc::ByteBuffer& request)>
         handler);
+
+// Takes what is in `bytes`, reads it into `message`, at once if it is short and
+// otherwise on `pool`, and calls `then`; or finishes `call` with the error.
+// `message` lives as long as `then`.
+void ReadMessage(const std::shared_ptr<Call>& call, core::ComputePool& pool,
+                 grpc::ByteBuffer& bytes, const WireContract& contract,
+                 int64_t max_axis, google::protobuf::Message& message,
+                 std::function<void()> then);
+
+// Reads what came in `bytes`, whole and of at most kInlineBytes, into
+// `message`, for a method that has no place among the requests in flight.
+template <typename Message>
+absl::Status ReadShort(grpc::ByteBuffer& bytes, const char* method,
+                       Message& message) {
+  absl::Status status = CheckWhole(&bytes);
+  if (status.ok()) {
+    status = CheckShort(method, static_cast<int64_t>(bytes.Length()));
+  }
+  if (!status.ok()) return status;
+  return ParseMessage(bytes, ContractOf<Message>(), /*max_axis=*/0, message);
+}
 
 // Serves a unary method of messages: reads the request, and hands it to
 // `handler` with a reply to fill before it finishes the call. Both live until

@@ -1,0 +1,50 @@
+// grpc.health.v1: whether this server takes requests.
+#ifndef SERVER_RPC_HEALTH_H_
+#define SERVER_RPC_HEALTH_H_
+
+#include <grpcpp/impl/service_type.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/core/pool/compute_pool.h"
+
+namespace attention::rpc {
+
+// Check and Watch as gRPC's own service has them, but that a message is short
+// or refused (docs/adr/0021-every-byte-is-ours-to-judge.md). Needs no place
+// among the requests in flight, so it answers when nothing else does.
+// Thread-safe.
+class Health {
+ public:
+  // Watches at one time, which hold some KiB each; one beyond is refused with
+  // RESOURCE_EXHAUSTED and RetryInfo. A load balancer has one for each of its
+  // connections.
+  static constexpr int kMaxWatches = 1024;
+
+  // Speaks for `services` and, as "", for the server; of any other service
+  // Check says NOT_FOUND and Watch SERVICE_UNKNOWN. NOT_SERVING until
+  // SetServing. `pool` outlives the service.
+  Health(std::vector<std::string> services, core::ComputePool& pool);
+  ~Health();
+  Health(const Health&) = delete;
+  Health& operator=(const Health&) = delete;
+
+  // To be registered; must not outlive this.
+  grpc::Service& service();
+
+  // Of everything this speaks for. Those who watch are told.
+  void SetServing(bool serving);
+
+  // Ends every watch with UNAVAILABLE, those to come too. Check goes on.
+  void EndWatches();
+
+ private:
+  class Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_HEALTH_H_

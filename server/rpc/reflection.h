@@ -1,0 +1,40 @@
+// grpc.reflection: what this server serves, for tools without its contract.
+#ifndef SERVER_RPC_REFLECTION_H_
+#define SERVER_RPC_REFLECTION_H_
+
+#include <grpcpp/impl/service_type.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace attention::rpc {
+
+// v1, and v1alpha for older tools: the same bytes under two names. Everything
+// that is listed can be described, this service too; what is not below a listed
+// service does not exist here. Takes short messages only, one at a time.
+// Thread-safe.
+class Reflection {
+ public:
+  // Streams at one time, which hold some KiB each; one beyond is refused with
+  // RESOURCE_EXHAUSTED and RetryInfo. A tool has one, for a moment.
+  static constexpr int kMaxStreams = 64;
+
+  // REQUIRES: all of `services` are compiled in.
+  explicit Reflection(const std::vector<std::string>& services);
+  ~Reflection();
+  Reflection(const Reflection&) = delete;
+  Reflection& operator=(const Reflection&) = delete;
+
+  // To be registered; must not outlive this.
+  grpc::Service& service();
+  grpc::Service& alpha_service();
+
+ private:
+  class Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace attention::rpc
+
+#endif  // SERVER_RPC_REFLECTION_H_
