@@ -17,6 +17,10 @@ using wire::kMaxSizeBytes;
 using wire::kMaxTagBytes;
 using wire::kMaxVarintBytes;
 
+// How far the id of a streamed request is looked for: it has two fields, and
+// who asks has no time for more.
+constexpr int kMostFieldsForId = 1024;
+
 // Goes through a message and writes all of it but the data of its tensors to
 // `rest`. The rest is read by protobuf afterwards, which is then the judge of
 // everything that was not taken out. Each function returns false where the
@@ -24,8 +28,10 @@ using wire::kMaxVarintBytes;
 class Splitter {
  public:
   Splitter(absl::Span<const absl::string_view> slices, const TensorTable& table,
-           CutTensors& cut)
-      : cursor_(slices), table_(table), cut_(cut) {}
+           CutTensors& cut, size_t rest_bytes)
+      : cursor_(slices), table_(table), cut_(cut) {
+    rest_.reserve(rest_bytes);
+  }
 
   bool Split() { return Message(table_.root(), cursor_.end()); }
 
@@ -204,8 +210,9 @@ void ScatteredBytes::Copy(int64_t first, int64_t count, char* out) const {
 
 absl::Status SplitMessage(absl::Span<const absl::string_view> slices,
                           const TensorTable& table,
-                          google::protobuf::Message& message, CutTensors& cut) {
-  Splitter splitter(slices, table, cut);
+                          google::protobuf::Message& message, CutTensors& cut,
+                          size_t rest_bytes) {
+  Splitter splitter(slices, table, cut, rest_bytes);
   if (splitter.Split() && message.ParseFromString(splitter.rest())) {
     return absl::OkStatus();
   }
@@ -227,7 +234,9 @@ uint64_t StreamRequestId(absl::Span<const absl::string_view> slices) {
   uint64_t id = 0;
   int open_groups = 0;
   uint64_t tag = 0;
-  while (cursor.ReadVarint(kMaxTagBytes, end, tag)) {
+  for (int field = 0;
+       field < kMostFieldsForId && cursor.ReadVarint(kMaxTagBytes, end, tag);
+       ++field) {
     uint64_t number = 0;
     switch (tag & 7U) {
       case wire::kVarint:

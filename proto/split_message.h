@@ -9,6 +9,7 @@
 
 #include <google/protobuf/message.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/container/inlined_vector.h"
@@ -53,14 +54,17 @@ using CutTensors = absl::InlinedVector<CutTensor, 3>;
 // and INVALID_ARGUMENT, naming the message type, is returned exactly where
 // protobuf's parser fails.
 //
-// Copies, for a while, all bytes that are not such data.
+// Copies, for a while, all bytes that are not such data; about `rest_bytes`, if
+// that is known, which saves making room again and again.
 // REQUIRES: `message` and `cut` are empty; fewer than 2^31 bytes.
 absl::Status SplitMessage(absl::Span<const absl::string_view> slices,
                           const TensorTable& table,
-                          google::protobuf::Message& message, CutTensors& cut);
+                          google::protobuf::Message& message, CutTensors& cut,
+                          size_t rest_bytes = 0);
 
 // The id of a serialized StreamAttentionRequest, without reading the rest; of a
-// broken one, as far as it can be read. 0 if there is none.
+// broken one, as far as it can be read. 0 if there is none, or none among the
+// first 1,024 fields.
 uint64_t StreamRequestId(absl::Span<const absl::string_view> slices);
 
 }  // namespace attention

@@ -2,6 +2,8 @@
 #ifndef PROTO_WIRE_CURSOR_H_
 #define PROTO_WIRE_CURSOR_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
@@ -24,14 +26,19 @@ class Cursor {
     }
   }
 
-  int64_t position() const { return position_; }
+  int64_t position() const { return piece_end_ - (until_ - at_); }
   int64_t end() const { return end_; }
 
   // False where a varint of at most `max_bytes` does not end before `end`.
   // REQUIRES: end <= end().
   bool ReadVarint(int max_bytes, int64_t end, uint64_t& value) {
+    // Most have one byte, where others are.
+    if (at_ < until_ && position() < end && static_cast<uint8_t>(*at_) < 0x80) {
+      value = static_cast<uint8_t>(*at_++);
+      return true;
+    }
     value = 0;
-    for (int i = 0; i < max_bytes && position_ < end; ++i) {
+    for (int i = 0; i < max_bytes && position() < end; ++i) {
       const absl::string_view piece = Next(1);
       const auto byte = static_cast<uint8_t>(piece.front());
       if (i < kMaxVarintBytes - 1) {
@@ -60,23 +67,26 @@ class Cursor {
   }
 
  private:
-  // The next bytes that lie together, 1 to `most`. REQUIRES: position_ < end_.
+  // The next bytes that lie together, 1 to `most`. REQUIRES: position() < end_.
   absl::string_view Next(int64_t most) {
-    while (offset_ == slices_[slice_].size()) {
-      ++slice_;
-      offset_ = 0;
+    while (at_ == until_) {
+      const absl::string_view slice = slices_[next_slice_++];
+      at_ = slice.data();
+      until_ = at_ + slice.size();
+      piece_end_ += static_cast<int64_t>(slice.size());
     }
-    const absl::string_view piece =
-        slices_[slice_].substr(offset_, static_cast<size_t>(most));
-    offset_ += piece.size();
-    position_ += static_cast<int64_t>(piece.size());
+    const absl::string_view piece(
+        at_, static_cast<size_t>(std::min<int64_t>(most, until_ - at_)));
+    at_ += piece.size();
     return piece;
   }
 
   absl::Span<const absl::string_view> slices_;
-  size_t slice_ = 0;
-  size_t offset_ = 0;  // in the slice
-  int64_t position_ = 0;
+  size_t next_slice_ = 0;
+  // What is left of the slice at hand, and the position of its end.
+  const char* at_ = nullptr;
+  const char* until_ = nullptr;
+  int64_t piece_end_ = 0;
   int64_t end_ = 0;
 };
 

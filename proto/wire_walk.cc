@@ -29,6 +29,10 @@ constexpr int kMaxCounters = 64;
 // protobuf's parser goes 100 deep, messages of the contract included.
 constexpr int kMaxGroupDepth = 64;
 
+// Of messages inside a message that are to be merged: none of an ordinary
+// client has more than it has fields.
+constexpr int64_t kMaxParts = 1024;
+
 // The bound is the message's own.
 constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 
@@ -430,8 +434,15 @@ class WireWalker : private WireReader {
   bool Sized(int node, const Field& field, int64_t size) {
     if (field.counter >= 0) ++CountOf(field).entries;
     if (field.kind == Kind::kMessage) {
+      if (field.counter < 0 && ++parts_ > kMaxParts) {
+        return Refuse(
+            FieldError(Path(node, &field, /*entry=*/true),
+                       StrCat("comes in parts, and makes more than ", kMaxParts,
+                              " with those of other fields; expected one")));
+      }
       return Message(field.node, cursor_.position() + size);
     }
+    if (field.max_bytes == kAny) found_.data_bytes += size;
     if (size > std::max(field.max_bytes, WireContract::kAlwaysTaken)) {
       return Refuse(FieldError(
           Path(node, &field, /*entry=*/true),
@@ -532,6 +543,7 @@ class WireWalker : private WireReader {
 
   const int64_t max_axis_;
   WireWalk found_;
+  int64_t parts_ = 0;  // messages that are not entries of a map
   std::array<Count, kMaxCounters> counts_;
 };
 

@@ -30,6 +30,8 @@ struct WireWalk {
   bool malformed = false;
   // Of fields that the contract does not have, tags included.
   int64_t unknown_bytes = 0;
+  // Of the data of tensors.
+  int64_t data_bytes = 0;
 };
 
 // What the serialized form of one type of message may hold. Made once for a
@@ -47,7 +49,8 @@ class WireContract {
   //   that are nested more than 64 deep: malformed;
   // - a repeated field with more entries, or a string with more bytes, than the
   //   contract allows. A field that comes several times counts as a whole, as
-  //   protobuf merges it.
+  //   protobuf merges it;
+  // - messages inside the message that come in more than 1,024 parts.
   //
   // Up to kAlwaysTaken bytes of a string, and as many entries of a field whose
   // bound is said by another (`values` by `shape`, `key_lengths` by the batch),

@@ -251,6 +251,16 @@ TEST(WireWalk, AMessageThatComesInPartsCountsAsAWhole) {
                      "has 10 entries");
 }
 
+TEST(WireWalk, PartsAreAtMostAThousand) {
+  using Compute = v1::ComputeAttentionRequest;
+  ExpectAccepted<Compute>(Times(512, Sized(2, "")) + Times(512, Sized(3, "")));
+  ExpectRefused<Compute>(Times(512, Sized(2, "")) + Times(513, Sized(3, "")),
+                         "key", "comes in parts, and makes more than 1024");
+  // Entries of a map are counted for themselves.
+  ExpectRefused<v1::SetWeightsRequest>(Times(2000, Sized(7, "")), "annotations",
+                                       "has 2000 entries");
+}
+
 TEST(WireWalk, ValuesAreAtMostTheProductOfTheShape) {
   using Compute = v1::ComputeAttentionRequest;
   const auto query = [](int64_t axis, int64_t values, bool shape_first) {
@@ -368,6 +378,7 @@ TEST(WireWalk, UnknownFieldsAreCountedAndGroupsMatched) {
       Walk<Compute>(unknown + known + Sized(2, unknown), {3, 1, 8});
   EXPECT_TRUE(walk.status.ok()) << walk.status;
   EXPECT_EQ(walk.unknown_bytes, static_cast<int64_t>(2 * unknown.size()));
+  EXPECT_EQ(walk.data_bytes, 24);
   ExpectMalformed<Compute>(start, "", "broken inside field 900");
   ExpectMalformed<Compute>(start + other_end, "", "broken inside field 900");
   ExpectMalformed<Compute>(end, "", "impossible tag");

@@ -186,6 +186,10 @@ TEST(ServiceLimits, OneRequestTooManyMayComeBackLater) {
     EXPECT_THAT(refusal.message, HasSubstr("--max-requests-in-flight"));
     EXPECT_EQ(refusal.reason, "BUSY");
     EXPECT_TRUE(refusal.retry);
+    // What tells about the server is answered all the same.
+    v1::GetServerInfoResponse info;
+    EXPECT_TRUE(server.client().Info(&info).ok());
+    EXPECT_TRUE(IsServing(server.server().InProcessChannel(), ""));
   }
   ASSERT_TRUE(WaitUntil([&] { return server.server().idle(); }));
   EXPECT_EQ(ComputeOn(server, SmallRequest()).code, grpc::StatusCode::OK);

@@ -74,6 +74,7 @@ absl::Status ReceivedBytes::Check(const WireContract& contract,
                                        v1::ERROR_REASON_MALFORMED_MESSAGE)
                           : walk.status;
   }
+  data_bytes_ = static_cast<size_t>(walk.data_bytes);
   const bool scattered = pieces_.size() > 1 && size() > max_scattered;
   if (walk.unknown_bytes <= kKeptUnknownBytes && !scattered) {
     return walk.status;

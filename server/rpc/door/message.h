@@ -38,6 +38,8 @@ class ReceivedBytes {
   // The bytes, in the pieces they came in.
   absl::Span<const absl::string_view> pieces() const { return pieces_; }
   size_t size() const;
+  // Of the data of tensors. REQUIRES: Check().ok().
+  size_t data_bytes() const { return data_bytes_; }
 
   // INVALID_ARGUMENT if they are not what `contract` allows (WireContract::
   // Walk), with reason MALFORMED_MESSAGE if they are no such message at all.
@@ -53,6 +55,7 @@ class ReceivedBytes {
  private:
   std::vector<grpc::Slice> slices_;
   std::string known_;  // in place of slices_
+  size_t data_bytes_ = 0;
   absl::InlinedVector<absl::string_view, 4> pieces_;
 };
 

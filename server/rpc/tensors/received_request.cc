@@ -36,7 +36,8 @@ absl::Status ReceivedRequest::Parse(int64_t max_axis) {
                    max_axis);
   if (!status.ok()) return status;
   CutTensors cut;
-  status = Named(SplitMessage(bytes_.pieces(), table, message, cut));
+  status = Named(SplitMessage(bytes_.pieces(), table, message, cut,
+                              bytes_.size() - bytes_.data_bytes()));
   if (!status.ok()) return status;
   // What is around the request is no part of its tensors' paths.
   const absl::string_view around = streamed ? "request." : "";
