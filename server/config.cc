@@ -28,9 +28,12 @@ constexpr char kFooter[] =
 Each flag is also an environment variable and a key of the --config file. A flag
 wins over the environment, the environment over the file.
 
-SIGTERM and SIGINT stop the server: new calls are answered UNAVAILABLE, calls in
-flight get --shutdown-grace to finish and are then cancelled; a second signal
-ends the wait.
+SIGTERM and SIGINT stop the server. It turns NOT_SERVING and takes no more
+connections; those it has are served until they have left, which takes
+--max-connection-age, or --drain-delay is over. Calls then get --shutdown-grace:
+new ones are let in during its first half if calls are still open, and answered
+UNAVAILABLE afterwards; what is in flight at the end is cancelled. A second
+signal ends the waiting. SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 do nothing.
 
 Exit codes:
   0  stopped by a signal
@@ -150,9 +153,13 @@ class Flags {
         "Threads that compute; 0 = the CPUs this process may use, by affinity "
         "and cgroup quota")
         ->check(Quiet(CLI::Range(0, 1024)));
+    AddTime("drain-delay", config_.drain_delay_seconds,
+            "Seconds that open connections get to leave after SIGTERM, while "
+            "everything on them is served; more than --max-connection-age and "
+            "a tenth, or they cannot",
+            0, kDay);
     AddTime("shutdown-grace", config_.shutdown_grace_seconds,
-            "Seconds that calls in flight get to finish after SIGTERM", 0,
-            kDay);
+            "Seconds that calls in flight get to finish after that", 0, kDay);
     Add("log-level", config_.log_level,
         "Least serious line that is logged: each call that was answered OK is "
         "a line at debug, each refusal at info")

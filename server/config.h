@@ -22,6 +22,10 @@ struct Config {
   std::string store;  // the command line's default is DefaultStore()
   int threads = 0;    // 0: as many as this process may use
   rpc::Limits limits;
+  // After SIGTERM: for connections to leave, and then for calls in flight. None
+  // for connections, so that a server on a desk stops at once; 10 s for calls
+  // are what Docker waits in all.
+  double drain_delay_seconds = 0;
   double shutdown_grace_seconds = 10;
   std::string log_level = "info";
 

@@ -6,7 +6,10 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
+#include <future>
 #include <memory>
+#include <thread>
 
 #include "server/rpc/door/line_limit.h"
 
@@ -14,6 +17,10 @@ namespace attention::server {
 namespace {
 
 constexpr size_t kQueuedLines = 8192;
+
+// How long the last lines may take to be written. A reader that lives takes
+// milliseconds.
+constexpr std::chrono::seconds kLastWords(1);
 
 // Of gRPC's lines in one second: each handshake that fails is one, say.
 constexpr int64_t kGrpcLinesPerSecond = 10;
@@ -55,10 +62,17 @@ void StartLogging(const std::string& level) {
   google::protobuf::SetLogHandler(LogForProtobuf);
 }
 
-void StopLogging() {
+bool StopLogging() {
   gpr_set_log_function(nullptr);
   google::protobuf::SetLogHandler(nullptr);
-  spdlog::shutdown();
+  auto written = std::make_shared<std::promise<void>>();
+  std::future<void> done = written->get_future();
+  // Joins spdlog's own thread, which may be in a write that never ends.
+  std::thread([written] {
+    spdlog::shutdown();
+    written->set_value();
+  }).detach();
+  return done.wait_for(kLastWords) == std::future_status::ready;
 }
 
 }  // namespace attention::server

@@ -11,8 +11,10 @@ namespace attention::server {
 // is one of config's. Starts a thread. REQUIRES: called once.
 void StartLogging(const std::string& level);
 
-// Writes what is left.
-void StopLogging();
+// Writes what is left. False if whoever should read it does not, within a
+// second: a thread then still waits for that, and nothing of this process may
+// be taken apart any more; it has to end by _Exit.
+bool StopLogging();
 
 }  // namespace attention::server
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -16,8 +17,10 @@
 #include "server/core/blas/kernels.h"
 #include "server/logging.h"
 #include "server/port_file.h"
+#include "server/rpc/door/call.h"
 #include "server/scheduling.h"
 #include "server/server.h"
+#include "server/shutdown.h"
 #include "server/stop_signals.h"
 #include "server/version.h"
 
@@ -35,22 +38,18 @@ const char* TlsWord(const TlsFiles& tls) {
   return tls.client_ca.empty() ? "TLS" : "mutual TLS";
 }
 
-// Waits for a signal, then for the calls in flight, as long as their grace.
 void ServeUntilStopped(const StopSignals& signals, const Config& config,
                        Server& server) {
-  const int signal = signals.Wait();
-  spdlog::info("{} received: draining, {} s for calls in flight",
-               strsignal(signal), config.shutdown_grace_seconds);
-  server.Drain();
-  const auto end = std::chrono::steady_clock::now() +
-                   std::chrono::duration<double>(config.shutdown_grace_seconds);
-  bool again = false;
-  while (!again && !server.idle() && std::chrono::steady_clock::now() < end) {
-    again = signals.WaitFor(std::chrono::milliseconds(10));
-  }
-  if (!server.idle()) spdlog::warn("cancelling the calls still in flight");
-  server.Stop();
-  spdlog::info("stopped");
+  spdlog::info("{} received", strsignal(signals.Wait()));
+  using Seconds = std::chrono::duration<double>;
+  ShutDown(
+      {Seconds(config.drain_delay_seconds),
+       Seconds(config.shutdown_grace_seconds)},
+      [&signals](std::chrono::milliseconds time) {
+        return signals.WaitFor(time);
+      },
+      server);
+  rpc::Call::LogLeftOut();
 }
 
 int Serve(const StopSignals& signals, const Config& config,
@@ -78,6 +77,7 @@ int Serve(const StopSignals& signals, const Config& config,
 
 int Main(int argc, char** argv) {
   if (const std::optional<int> code = RunAsBlasChild(argc, argv)) return *code;
+  IgnoreOtherSignals();
   const CommandLine line = ParseCommandLine(argc, argv);
   std::fputs(line.output.c_str(), stdout);
   std::fputs(line.error.c_str(), stderr);
@@ -94,7 +94,7 @@ int Main(int argc, char** argv) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   StartLogging(line.config->log_level);
   const int code = Serve(signals, *line.config, *blas);
-  StopLogging();
+  if (!StopLogging()) std::_Exit(code);  // nobody reads what is left
   return code;
 }
 

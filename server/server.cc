@@ -217,6 +217,12 @@ std::shared_ptr<grpc::Channel> Server::InProcessChannel() {
   return grpc_->InProcessChannel(arguments);
 }
 
+void Server::StopListening() {
+  health_.SetServing(false);
+  health_.EndWatches();  // which would keep their connections from leaving
+  accept_loop_->StopAccepting();
+}
+
 void Server::Drain() {
   admission_.Drain();
   health_.SetServing(false);

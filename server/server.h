@@ -57,6 +57,19 @@ class Server {
   // A channel that needs no port.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
+  // Health turns NOT_SERVING; those who watch it are told, and sent away.
+  // Connections that wait are accepted, later ones refused by the system; those
+  // that are open go on being served, new calls too.
+  void StopListening();
+
+  // Connections that are open over TCP and Unix sockets.
+  size_t connections() const { return accept_loop_->open(); }
+  // Whether a call could come: by a connection that is open, or is still to be
+  // accepted.
+  bool IsReachable() const {
+    return accept_loop_->is_listening() || accept_loop_->open() > 0;
+  }
+
   // Health turns NOT_SERVING and new calls are answered UNAVAILABLE, while
   // calls in flight go on.
   void Drain();

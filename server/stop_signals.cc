@@ -2,13 +2,17 @@
 
 namespace attention::server {
 
+void IgnoreOtherSignals() {
+  for (const int number : {SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE}) {
+    std::signal(number, SIG_IGN);
+  }
+}
+
 StopSignals::StopSignals() {
   sigemptyset(&set_);
   sigaddset(&set_, SIGTERM);
   sigaddset(&set_, SIGINT);
   pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-  // A log reader that went away must not end the server.
-  signal(SIGPIPE, SIG_IGN);
 }
 
 int StopSignals::Wait() const {

@@ -7,6 +7,11 @@
 
 namespace attention::server {
 
+// From here on SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGPIPE, none of which is
+// about a server, do nothing to this program and to those that it starts:
+// whoever closes a terminal or rotates a log ends no call.
+void IgnoreOtherSignals();
+
 // Holds both signals back from every thread started after it, for Wait to take.
 class StopSignals {
  public:

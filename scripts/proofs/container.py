@@ -26,8 +26,10 @@ USER = "10001:10001"
 # for libraries to come; a compiler, or a second matrix library, does not fit.
 LARGEST_MIB = 110
 
-# What the server gives calls in flight (--shutdown-grace), and none is.
+# What the server gives calls in flight (--shutdown-grace), and none is; what the
+# compose file gives connections before that.
 GRACE_SECONDS = 10
+DRAIN_SECONDS = 40
 PATIENCE = 60
 
 
@@ -126,11 +128,14 @@ def prove_compose(root, claims):
         "volumes": service["volumes"] == ["data:/data"],
         "ports": "ports" not in service,
         # With --insecure nobody else may reach it.
-        "networks": service["command"] == ["--insecure"] and all(
+        "networks": "--insecure" in service["command"] and all(
             compose["networks"][name]["internal"] is True
             for name in service["networks"]),
+        "drain_delay":
+            f"--drain-delay={DRAIN_SECONDS}s" in service["command"],
         "stop_grace_period": int(
-            service["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS,
+            service["stop_grace_period"].removesuffix("s"))
+            > DRAIN_SECONDS + GRACE_SECONDS,
     }.items() if not right]
     claims.equal(
         "container.compose", "settings of docker/compose.yaml that are not as "

@@ -18,7 +18,6 @@ namespace {
 // For how long nothing is accepted when descriptors have run out: not long for
 // who waits, and a hundred looks a second cost next to nothing.
 constexpr int kPauseMilliseconds = 10;
-constexpr std::chrono::minutes kBetweenWarnings{1};
 
 constexpr int kAtOnce = 64;
 
@@ -35,9 +34,10 @@ AcceptLoop::AcceptLoop(std::vector<ListeningSocket> sockets,
       max_connections_(static_cast<size_t>(max_connections)),
       hand_over_(std::move(hand_over)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      last_warning_(std::chrono::steady_clock::now() - kBetweenWarnings) {
-  Watch(EPOLL_CTL_ADD, stop_.get(), EPOLLIN);
+      event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      left_to_empty_(ListeningSocket::kBacklog *
+                     static_cast<int>(sockets_.size())) {
+  Watch(EPOLL_CTL_ADD, event_.get(), EPOLLIN);
   for (const ListeningSocket& socket : sockets_) {
     Watch(EPOLL_CTL_ADD, socket.fd(), EPOLLIN);
   }
@@ -46,10 +46,17 @@ AcceptLoop::AcceptLoop(std::vector<ListeningSocket> sockets,
 
 AcceptLoop::~AcceptLoop() { Stop(); }
 
+void AcceptLoop::Enter(Stage stage) {
+  stage_ = stage;
+  const uint64_t one = 1;
+  static_cast<void>(write(event_.get(), &one, sizeof(one)));
+}
+
+void AcceptLoop::StopAccepting() { Enter(Stage::kClosing); }
+
 void AcceptLoop::Stop() {
   if (!thread_.joinable()) return;
-  const uint64_t one = 1;
-  static_cast<void>(write(stop_.get(), &one, sizeof(one)));
+  Enter(Stage::kEnding);
   thread_.join();
 }
 
@@ -66,14 +73,14 @@ void AcceptLoop::Run() {
     const int count =
         epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
                    paused_ ? kPauseMilliseconds : -1);
-    bool stopping = false;
     for (int i = 0; i < count; ++i) {
       const int fd = events[static_cast<size_t>(i)].data.fd;
       const auto socket = std::find_if(
           sockets_.begin(), sockets_.end(),
           [fd](const ListeningSocket& one) { return one.fd() == fd; });
-      if (fd == stop_.get()) {
-        stopping = true;
+      if (fd == event_.get()) {
+        uint64_t times = 0;
+        static_cast<void>(read(fd, &times, sizeof(times)));
       } else if (socket != sockets_.end()) {
         AcceptFrom(*socket, kAtOnce);
       } else {
@@ -81,21 +88,34 @@ void AcceptLoop::Run() {
         // may still hold, and not the duplicate: closing that does not end it.
         epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
         connections_.Remove(fd);
+        open_ = connections_.size();
       }
     }
-    if (stopping) {
-      for (const ListeningSocket& socket : sockets_) {
-        AcceptFrom(socket, ListeningSocket::kBacklog);
-      }
-      sockets_.clear();
+    const bool was_paused = std::exchange(paused_, false);
+    const Stage stage = stage_;
+    if (stage != Stage::kAccepting) EmptyBacklogs();
+    if (stage == Stage::kEnding) {
+      Close();
       return;
     }
-    if (std::exchange(paused_, false)) {
+    if (was_paused && !paused_) {
       for (const ListeningSocket& socket : sockets_) {
         Watch(EPOLL_CTL_MOD, socket.fd(), EPOLLIN);
       }
     }
   }
+}
+
+void AcceptLoop::EmptyBacklogs() {
+  for (const ListeningSocket& socket : sockets_) {
+    while (left_to_empty_ > 0 && AcceptOne(socket)) --left_to_empty_;
+  }
+  if (!paused_) Close();
+}
+
+void AcceptLoop::Close() {
+  sockets_.clear();
+  is_listening_ = false;
 }
 
 Descriptor AcceptLoop::OneToSpare() const {
@@ -131,11 +151,23 @@ bool AcceptLoop::AcceptOne(const ListeningSocket& socket) {
     return error != EAGAIN;  // else it is about one that has ended already
   }
   dup3(connection.get(), duplicate.get(), O_CLOEXEC);
-  if (connections_.wanted() >= max_connections_) connections_.EndIdlestOfMost();
+  if (connections_.wanted() >= max_connections_) MakeRoom();
   Watch(EPOLL_CTL_ADD, duplicate.get(), 0);  // a hang-up is told in any case
   connections_.Add(std::move(duplicate));
+  open_ = connections_.size();
   hand_over_(socket, std::move(connection));
   return true;
+}
+
+void AcceptLoop::MakeRoom() {
+  connections_.EndIdlestOfMost();
+  ++closed_for_others_;
+  const rpc::LineLimit::Verdict verdict = closings_.Ask();
+  if (!verdict.write) return;
+  spdlog::warn(
+      "--max-connections {} were open and others came: closed {}, each the "
+      "longest silent one of the address with most",
+      max_connections_, verdict.left_out + 1);
 }
 
 void AcceptLoop::Pause() {
@@ -143,9 +175,7 @@ void AcceptLoop::Pause() {
   for (const ListeningSocket& socket : sockets_) {
     Watch(EPOLL_CTL_MOD, socket.fd(), 0);
   }
-  const auto now = std::chrono::steady_clock::now();
-  if (now - last_warning_ < kBetweenWarnings) return;
-  last_warning_ = now;
+  if (!pauses_.Ask().write) return;
   spdlog::warn(
       "out of file descriptors with {} connections open: new ones wait; raise "
       "the limit of open files, or lower --max-connections",

@@ -29,6 +29,13 @@ TEST(LineLimit, TheNextSecondHasItsOwn) {
   }
 }
 
+TEST(LineLimit, APeriodMayBeAnother) {
+  LineLimit lines(1, std::chrono::minutes(1));
+  EXPECT_TRUE(lines.Ask(kStart).write);
+  EXPECT_FALSE(lines.Ask(kStart + std::chrono::seconds(59)).write);
+  EXPECT_TRUE(lines.Ask(kStart + std::chrono::seconds(60)).write);
+}
+
 TEST(LineLimit, TheNextLineTellsOnceHowManyWereLeftOut) {
   LineLimit lines(1);
   EXPECT_EQ(lines.Ask(kStart).left_out, 0);

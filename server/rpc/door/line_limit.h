@@ -9,9 +9,9 @@
 
 namespace attention::rpc {
 
-// Lets so many lines through in a second and counts the others, so that a
+// Lets so many lines through in a period and counts the others, so that a
 // client that is refused as often as it can neither fills a disk nor buries
-// what else there is to read. A second begins with the first line after the one
+// what else there is to read. A period begins with the first line after the one
 // before. Thread-safe.
 class LineLimit {
  public:
@@ -24,18 +24,20 @@ class LineLimit {
     int64_t left_out = 0;
   };
 
-  explicit constexpr LineLimit(int64_t per_second) : per_second_(per_second) {}
+  explicit LineLimit(int64_t lines,
+                     Clock::duration period = std::chrono::seconds(1))
+      : lines_(lines), period_(period) {}
 
   // Of a line that is to be written now. REQUIRES: `now` does not go back by
   // more than threads that meet here do.
   Verdict Ask(Clock::time_point now = Clock::now()) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!begun_ || now - second_ >= std::chrono::seconds(1)) {
+    if (!begun_ || now - start_ >= period_) {
       begun_ = true;
-      second_ = now;
+      start_ = now;
       written_ = 0;
     }
-    if (written_ >= per_second_) {
+    if (written_ >= lines_) {
       ++left_out_;
       return {};
     }
@@ -50,11 +52,12 @@ class LineLimit {
   }
 
  private:
-  const int64_t per_second_;
+  const int64_t lines_;
+  const Clock::duration period_;
   std::mutex mutex_;
   bool begun_ = false;
-  Clock::time_point second_;
-  int64_t written_ = 0;  // in this second
+  Clock::time_point start_;  // of this period
+  int64_t written_ = 0;      // in this period
   int64_t left_out_ = 0;
 };
 

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -114,6 +115,15 @@ bool SomeAreLeft() {
   return true;
 }
 
+bool WaitUntil(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
 TEST(AcceptLoopTest, ConnectionsAreHandedOverAndForgottenWhenTheyEnd) {
   std::vector<ListeningSocket> sockets = Loopback();
   const int port = sockets.front().port();
@@ -193,6 +203,58 @@ TEST(AcceptLoopTest, StoppingAcceptsWhoWaitsAndRefusesWhoComesLater) {
   loop.Stop();
   EXPECT_EQ(owner.count(), kClients);
   EXPECT_FALSE(Connect(port).is_open());
+}
+
+TEST(AcceptLoopTest, WhenItListensNoMoreItStillKnowsWhoHasLeft) {
+  std::vector<ListeningSocket> sockets = Loopback();
+  const int port = sockets.front().port();
+  constexpr size_t kClients = 200;
+  std::vector<Descriptor> clients = Connect(port, kClients);
+  Owner owner;
+  AcceptLoop loop(std::move(sockets), 1000, owner.Take());
+  EXPECT_TRUE(loop.is_listening());
+  loop.StopAccepting();
+  ASSERT_TRUE(WaitUntil([&] { return !loop.is_listening(); }));
+  EXPECT_EQ(owner.count(), kClients) << "those that waited are accepted";
+  EXPECT_EQ(loop.open(), kClients);
+  EXPECT_FALSE(Connect(port).is_open());
+  clients.clear();
+  EXPECT_EQ(loop.open(), kClients) << "gRPC has not closed them yet";
+  owner.CloseAll();
+  EXPECT_TRUE(WaitUntil([&] { return loop.open() == 0; }));
+}
+
+TEST(AcceptLoopTest, WithoutDescriptorsTheBacklogIsEmptiedAsTheyComeBack) {
+  std::vector<ListeningSocket> sockets = Loopback();
+  const int port = sockets.front().port();
+  constexpr size_t kClients = 20;
+  const std::vector<Descriptor> clients = Connect(port, kClients);
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  rlimit few = limit;
+  few.rlim_cur = static_cast<rlim_t>(
+      OpenDescriptors() + 2 + 3 * AcceptLoop::kDescriptorsEach +
+      static_cast<int64_t>(AcceptLoop::kDescriptorsLeft));
+  setrlimit(RLIMIT_NOFILE, &few);
+  Owner owner;
+  AcceptLoop loop(std::move(sockets), 100, owner.Take());
+  EXPECT_TRUE(owner.WaitFor(3));
+  loop.StopAccepting();
+  std::this_thread::sleep_for(kMoment);
+  EXPECT_LT(owner.count(), kClients);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  EXPECT_TRUE(owner.WaitFor(kClients));
+  EXPECT_TRUE(WaitUntil([&] { return !loop.is_listening(); }));
+}
+
+TEST(AcceptLoopTest, ThoseThatHadToGoAreCounted) {
+  std::vector<ListeningSocket> sockets = Loopback();
+  const int port = sockets.front().port();
+  Owner owner;
+  AcceptLoop loop(std::move(sockets), 2, owner.Take());
+  const std::vector<Descriptor> clients = Connect(port, 5);
+  ASSERT_TRUE(owner.WaitFor(5));
+  EXPECT_EQ(loop.closed_for_others(), 3);
 }
 
 }  // namespace
