@@ -9,14 +9,14 @@ import pathlib
 import signal
 import sys
 
-from proofs import client, container, fast, processors, spine
+from proofs import client, container, door, fast, processors, spine
 from proofs.claims import Claims
 from proofs.context import Context
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Name -> a module with QUICK, what --quick reduces, and prove(context).
-SUITES = {"spine": spine, "fast": fast, "client": client,
+SUITES = {"spine": spine, "fast": fast, "client": client, "door": door,
           "container": container, "processors": processors}
 
 
