@@ -197,8 +197,9 @@ std::optional<int> RunAsBlasChild(int argc, char** argv) {
   return right.ok() ? 0 : 1;
 }
 
-absl::StatusOr<core::BlasReport> CheckBlas(char** argv) {
-  absl::Status fit = core::LoadBlasForOneThread(argv);
+absl::StatusOr<core::BlasReport> CheckBlas(
+    char** argv, absl::FunctionRef<void()> before_exec) {
+  absl::Status fit = core::LoadBlasForOneThread(argv, before_exec);
   if (fit.ok()) fit = core::CheckBlasFlavour();
   if (!fit.ok()) return fit;
   std::optional<core::BlasReport> report = TakeReport();
@@ -207,6 +208,7 @@ absl::StatusOr<core::BlasReport> CheckBlas(char** argv) {
     if (!chosen.ok()) return chosen.status();
     if (chosen->kernel != chosen->library_kernel) {
       LeaveReport(*chosen);
+      before_exec();
       return core::StartAnew(argv);
     }
     report = *std::move(chosen);

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "server/core/blas/kernels.h"
 
@@ -18,12 +19,14 @@ std::optional<int> RunAsBlasChild(int argc, char** argv);
 // the self-test, each in a child process because it may crash. May start this
 // program anew in the same process (exec with the same arguments), since the
 // library reads its settings while it is loaded: once for
-// OPENBLAS_NUM_THREADS=1, and once for a kernel that it has not taken.
+// OPENBLAS_NUM_THREADS=1, and once for a kernel that it has not taken; each
+// time after a call of `before_exec`.
 //
 // FAILED_PRECONDITION, naming the package to install, if the flavour is wrong;
 // INTERNAL if no kernel passes.
 // REQUIRES: no thread has been started.
-absl::StatusOr<core::BlasReport> CheckBlas(char** argv);
+absl::StatusOr<core::BlasReport> CheckBlas(
+    char** argv, absl::FunctionRef<void()> before_exec);
 
 }  // namespace attention::server
 

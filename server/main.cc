@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
@@ -17,6 +18,7 @@
 #include "server/core/blas/kernels.h"
 #include "server/logging.h"
 #include "server/port_file.h"
+#include "server/reservation.h"
 #include "server/rpc/door/call.h"
 #include "server/scheduling.h"
 #include "server/server.h"
@@ -53,7 +55,7 @@ void ServeUntilStopped(const StopSignals& signals, const Config& config,
 }
 
 int Serve(const StopSignals& signals, const Config& config,
-          const core::BlasReport& blas) {
+          const core::BlasReport& blas, Reservation reservation) {
   spdlog::log(blas.fell_back ? spdlog::level::warn : spdlog::level::info,
               "OpenBLAS took its kernel {} and runs {}: {}",
               blas.library_kernel, blas.kernel, blas.kernel_because);
@@ -62,7 +64,7 @@ int Serve(const StopSignals& signals, const Config& config,
                  blas.not_deterministic_because);
   }
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start(config, {kVersion, blas});
+      Server::Start(config, {kVersion, blas}, std::move(reservation));
   if (!server.ok()) return Fail(server.status());
   PortFile port_file(config.port_file);
   absl::Status written = port_file.Write((*server)->port());
@@ -82,7 +84,11 @@ int Main(int argc, char** argv) {
   std::fputs(line.output.c_str(), stdout);
   std::fputs(line.error.c_str(), stderr);
   if (!line.config) return line.exit_code;
-  const absl::StatusOr<core::BlasReport> blas = CheckBlas(argv);
+  // First, so that who cannot have its port or store is told at once.
+  absl::StatusOr<Reservation> reservation = Reserve(*line.config);
+  if (!reservation.ok()) return Fail(reservation.status());
+  const absl::StatusOr<core::BlasReport> blas =
+      CheckBlas(argv, [&reservation] { LeaveToNextStart(*reservation); });
   if (!blas.ok()) return Fail(blas.status());
   const StopSignals signals;
   PreferThroughput();  // before there are other threads
@@ -93,7 +99,7 @@ int Main(int argc, char** argv) {
   // inside gRPC records a stack trace to look for a cycle of locks.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   StartLogging(line.config->log_level);
-  const int code = Serve(signals, *line.config, *blas);
+  const int code = Serve(signals, *line.config, *blas, *std::move(reservation));
   if (!StopLogging()) std::_Exit(code);  // nobody reads what is left
   return code;
 }

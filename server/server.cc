@@ -101,14 +101,14 @@ absl::StatusOr<int64_t> ConnectionsFor(int64_t flag, int64_t descriptors) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
-    Config config, const rpc::ServerFacts& facts) {
+    Config config, const rpc::ServerFacts& facts, Reservation reservation) {
   int64_t& max_connections = config.limits.connections.max_connections;
   const absl::StatusOr<int64_t> connections =
       ConnectionsFor(max_connections, RaiseDescriptorLimit());
   if (!connections.ok()) return connections.status();
   max_connections = *connections;
   absl::StatusOr<std::unique_ptr<weights::Store>> store =
-      OpenStore(config.store_location);
+      OpenStore(config.store_location, std::move(reservation.store_lock));
   if (!store.ok()) return store.status();
   absl::StatusOr<std::unique_ptr<weights::Catalog>> catalog =
       weights::Catalog::Open(*std::move(store));
@@ -122,7 +122,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   }
   std::unique_ptr<Server> server(
       new Server(config, facts, *std::move(catalog)));
-  absl::Status status = server->Listen(config);
+  absl::Status status = server->Listen(config, std::move(reservation.sockets));
   if (!status.ok()) return status;
   return server;
 }
@@ -142,28 +142,24 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
       reflection_(AllServices()),
       unknown_methods_(rpc::NewUnknownMethods(AllServices(), compute_)) {}
 
-absl::Status Server::Listen(const Config& config) {
+absl::Status Server::Listen(
+    const Config& config, std::vector<std::vector<ListeningSocket>> reserved) {
   auto credentials = NewServerCredentials(
       config.tls, absl::c_all_of(config.addresses, [](const auto& address) {
         return address.loopback();
       }));
   if (!credentials.ok()) return credentials.status();
   std::vector<ListeningSocket> sockets;
-  for (const ListenAddress& address : config.addresses) {
-    auto bound = server::Listen(address);
-    if (!bound.ok()) {
-      return {bound.status().code(),
-              absl::StrCat("cannot listen on ", address.text, ": ",
-                           bound.status().message())};
-    }
-    const std::string& text = address.text;
-    const int port = bound->front().port();
+  for (size_t i = 0; i < config.addresses.size(); ++i) {
+    const std::string& text = config.addresses[i].text;
+    const int port = reserved[i].front().port();
     if (port_ == 0) port_ = port;
     addresses_.push_back(
-        address.is_unix()
+        config.addresses[i].is_unix()
             ? text
             : absl::StrCat(text.substr(0, text.rfind(':') + 1), port));
-    std::move(bound->begin(), bound->end(), std::back_inserter(sockets));
+    std::move(reserved[i].begin(), reserved[i].end(),
+              std::back_inserter(sockets));
   }
   absl::Status started =
       StartGrpc(config.limits.connections, *std::move(credentials));

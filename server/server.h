@@ -12,6 +12,7 @@
 #include "server/core/pool/compute_pool.h"
 #include "server/listener/accept_loop.h"
 #include "server/listener/listening_socket.h"
+#include "server/reservation.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/door/admission.h"
 #include "server/rpc/health.h"
@@ -37,13 +38,13 @@ namespace attention::server {
 // until Stop. Start and Stop are for one thread.
 class Server {
  public:
-  // Loads the store, starts threads and opens the port; logs what is damaged in
-  // the store. Errors are OpenStore's and Catalog::Open's; those of Listen,
-  // with the address; FAILED_PRECONDITION if this process may not open as many
-  // files as --max-connections takes; INVALID_ARGUMENT for a TLS file that
-  // cannot be used.
+  // Loads the store, starts threads and accepts connections; logs what is
+  // damaged in the store. `reservation` is of this config. Errors are
+  // OpenStore's and Catalog::Open's; FAILED_PRECONDITION if this process may
+  // not open as many files as --max-connections takes; INVALID_ARGUMENT for a
+  // TLS file that cannot be used.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
-      Config config, const rpc::ServerFacts& facts);
+      Config config, const rpc::ServerFacts& facts, Reservation reservation);
 
   // Stops if need be.
   ~Server();
@@ -87,7 +88,8 @@ class Server {
  private:
   Server(const Config& config, const rpc::ServerFacts& facts,
          std::unique_ptr<weights::Catalog> catalog);
-  absl::Status Listen(const Config& config);
+  absl::Status Listen(const Config& config,
+                      std::vector<std::vector<ListeningSocket>> reserved);
   absl::Status StartGrpc(const rpc::ConnectionLimits& limits,
                          std::shared_ptr<grpc::ServerCredentials> of_tcp);
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -48,6 +49,15 @@ absl::Status MakeFolders(const std::filesystem::path& path) {
   return absl::OkStatus();
 }
 
+std::string Flag(const StoreLocation& location) {
+  return absl::StrCat(kSqlite, location.sqlite_path);
+}
+
+absl::Status About(const StoreLocation& location, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat("--store ", Flag(location),
+                                                  ": ", status.message()));
+}
+
 }  // namespace
 
 std::string DefaultStore() {
@@ -79,19 +89,24 @@ absl::StatusOr<StoreLocation> ParseStoreLocation(const std::string& text) {
       "sqlite:/var/lib/attention/weights.db, or memory"));
 }
 
-absl::StatusOr<std::unique_ptr<weights::Store>> OpenStore(
+absl::StatusOr<std::unique_ptr<weights::FileLock>> LockStore(
     const StoreLocation& location) {
-  if (location.sqlite_path.empty()) return weights::NewMemoryStore();
-  const std::string flag = absl::StrCat(kSqlite, location.sqlite_path);
+  const std::string& path = location.sqlite_path;
+  if (path.empty()) return nullptr;
   absl::Status status;
-  if (flag == DefaultStore()) status = MakeFolders(location.sqlite_path);
-  if (status.ok()) {
-    auto store = weights::OpenSqliteStore(location.sqlite_path);
-    if (store.ok()) return store;
-    status = store.status();
-  }
-  return absl::Status(status.code(),
-                      absl::StrCat("--store ", flag, ": ", status.message()));
+  if (Flag(location) == DefaultStore()) status = MakeFolders(path);
+  if (!status.ok()) return About(location, status);
+  auto lock = weights::LockSqliteStore(path);
+  if (!lock.ok()) return About(location, lock.status());
+  return lock;
+}
+
+absl::StatusOr<std::unique_ptr<weights::Store>> OpenStore(
+    const StoreLocation& location, std::unique_ptr<weights::FileLock> lock) {
+  if (location.sqlite_path.empty()) return weights::NewMemoryStore();
+  auto store = weights::OpenSqliteStore(location.sqlite_path, std::move(lock));
+  if (!store.ok()) return About(location, store.status());
+  return store;
 }
 
 }  // namespace attention::server

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/weights/file_lock.h"
 #include "server/weights/store.h"
 
 namespace attention::server {
@@ -23,10 +24,15 @@ std::string DefaultStore();
 // "memory", or "sqlite:PATH". INVALID_ARGUMENT about --store.
 absl::StatusOr<StoreLocation> ParseStoreLocation(const std::string& text);
 
-// The store that is there. Folders of the default place are made, for their
-// owner alone; those of any other have to exist. Errors are about --store.
-absl::StatusOr<std::unique_ptr<weights::Store>> OpenStore(
+// Keeps other servers away from the store; null of one in memory. Folders of
+// the default place are made, for their owner alone; those of any other have to
+// exist. Errors are about --store.
+absl::StatusOr<std::unique_ptr<weights::FileLock>> LockStore(
     const StoreLocation& location);
+
+// The store that is there, with what LockStore returned. Errors as above.
+absl::StatusOr<std::unique_ptr<weights::Store>> OpenStore(
+    const StoreLocation& location, std::unique_ptr<weights::FileLock> lock);
 
 }  // namespace attention::server
 

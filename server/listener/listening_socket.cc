@@ -43,13 +43,17 @@ void SetTcpOptions(const Descriptor& fd, int family, bool loopback) {
   }
 }
 
+int PortIn(const sockaddr_storage& bound) {
+  return ntohs(bound.ss_family == AF_INET6
+                   ? reinterpret_cast<const sockaddr_in6&>(bound).sin6_port
+                   : reinterpret_cast<const sockaddr_in&>(bound).sin_port);
+}
+
 int PortOf(const Descriptor& fd) {
   sockaddr_storage bound{};
   socklen_t length = sizeof(bound);
   getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length);
-  return ntohs(bound.ss_family == AF_INET6
-                   ? reinterpret_cast<const sockaddr_in6&>(bound).sin6_port
-                   : reinterpret_cast<const sockaddr_in&>(bound).sin_port);
+  return PortIn(bound);
 }
 
 // Binds one of the addresses that a host's name stands for. `port` replaces its
@@ -151,6 +155,32 @@ absl::StatusOr<std::vector<ListeningSocket>> ListenUnix(
 }
 
 }  // namespace
+
+std::optional<ListeningSocket> ListeningSocket::Adopt(
+    int fd, const ListenAddress& address) {
+  int listens = 0;
+  socklen_t length = sizeof(listens);
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 ||
+      listens == 0) {
+    return std::nullopt;
+  }
+  sockaddr_storage bound{};
+  length = sizeof(bound);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length);
+  if (address.is_unix()) {
+    const auto& name = reinterpret_cast<const sockaddr_un&>(bound);
+    if (bound.ss_family != AF_UNIX || name.sun_path != address.path) {
+      return std::nullopt;
+    }
+    return ListeningSocket(Descriptor(fd), 0, address.path);
+  }
+  const int port = PortIn(bound);
+  if ((bound.ss_family != AF_INET && bound.ss_family != AF_INET6) ||
+      (address.port != 0 && address.port != port)) {
+    return std::nullopt;
+  }
+  return ListeningSocket(Descriptor(fd), port, "");
+}
 
 ListeningSocket::~ListeningSocket() {
   if (fd_.is_open() && !path_.empty()) unlink(path_.c_str());

@@ -2,6 +2,7 @@
 #ifndef SERVER_LISTENER_LISTENING_SOCKET_H_
 #define SERVER_LISTENER_LISTENING_SOCKET_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,12 @@ class ListeningSocket {
   ~ListeningSocket();
   ListeningSocket(ListeningSocket&& other) noexcept = default;
   ListeningSocket& operator=(ListeningSocket&& other) noexcept = default;
+
+  // Takes over a socket that Listen made of `address` before this process was
+  // started anew (exec). Nothing, and `fd` is left alone, if it is anything
+  // else.
+  static std::optional<ListeningSocket> Adopt(int fd,
+                                              const ListenAddress& address);
 
   int fd() const { return fd_.get(); }
   int port() const { return port_; }  // 0 of a Unix socket

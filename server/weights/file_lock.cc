@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -47,6 +48,21 @@ absl::StatusOr<std::unique_ptr<FileLock>> FileLock::Acquire(
         pwrite(file, holder.data(), holder.size(), 0);
   }
   return lock;
+}
+
+absl::StatusOr<std::unique_ptr<FileLock>> FileLock::Adopt(
+    int file, const std::string& path) {
+  struct stat open {};
+  struct stat named {};
+  const bool same = fstat(file, &open) == 0 &&
+                    stat(path.c_str(), &named) == 0 &&
+                    open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+  // Of whoever has the lock by this very descriptor it is asked in vain.
+  if (!same || flock(file, LOCK_EX | LOCK_NB) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("descriptor ", file, " holds no lock on ", path));
+  }
+  return std::unique_ptr<FileLock>(new FileLock(file));
 }
 
 FileLock::~FileLock() { close(file_); }

@@ -20,9 +20,17 @@ class FileLock {
   static absl::StatusOr<std::unique_ptr<FileLock>> Acquire(
       const std::string& path);
 
+  // Takes over a lock on `path` that this process held before it was started
+  // anew (exec): `file` is its descriptor, and this object's from now on.
+  // FAILED_PRECONDITION, and `file` is left alone, if it is anything else.
+  static absl::StatusOr<std::unique_ptr<FileLock>> Adopt(
+      int file, const std::string& path);
+
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
+
+  int file() const { return file_; }
 
  private:
   explicit FileLock(int file) : file_(file) {}

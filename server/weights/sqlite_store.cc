@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "proto/error_text.h"
 #include "server/weights/check_names.h"
-#include "server/weights/file_lock.h"
 #include "server/weights/sqlite_database.h"
 #include "server/weights/sqlite_schema.h"
 #include "server/weights/sqlite_version.h"
@@ -214,12 +213,16 @@ class SqliteStore : public Store {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
+std::string SqliteLockPath(const std::string& path) { return path + ".lock"; }
+
+absl::StatusOr<std::unique_ptr<FileLock>> LockSqliteStore(
     const std::string& path) {
   if (absl::Status place = CheckPlace(path); !place.ok()) return place;
-  absl::StatusOr<std::unique_ptr<FileLock>> lock =
-      FileLock::Acquire(path + ".lock");
-  if (!lock.ok()) return lock.status();
+  return FileLock::Acquire(SqliteLockPath(path));
+}
+
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
+    const std::string& path, std::unique_ptr<FileLock> lock) {
   absl::StatusOr<SqliteDatabase> database = SqliteDatabase::Open(path);
   if (!database.ok()) return database.status();
   // Another program's database is refused before anything of it is changed.
@@ -228,7 +231,14 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
   if (status.ok()) status = UseWriteAheadLog(*database);
   if (status.ok()) status = database->Execute(kAfterSchema);
   if (!status.ok()) return status;
-  return std::make_unique<SqliteStore>(*std::move(lock), *std::move(database));
+  return std::make_unique<SqliteStore>(std::move(lock), *std::move(database));
+}
+
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
+    const std::string& path) {
+  absl::StatusOr<std::unique_ptr<FileLock>> lock = LockSqliteStore(path);
+  if (!lock.ok()) return lock.status();
+  return OpenSqliteStore(path, *std::move(lock));
 }
 
 }  // namespace attention::weights

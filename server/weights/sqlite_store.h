@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/weights/file_lock.h"
 #include "server/weights/store.h"
 
 namespace attention::weights {
@@ -23,6 +24,14 @@ namespace attention::weights {
 // its schema is newer than this program, or it belongs to another one;
 // DATA_LOSS if it is damaged beyond single versions, or no database.
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path);
+
+// The same in two steps: what keeps other servers away, which takes no time,
+// and the rest. Errors of the first are those of UNAVAILABLE.
+std::string SqliteLockPath(const std::string& path);
+absl::StatusOr<std::unique_ptr<FileLock>> LockSqliteStore(
+    const std::string& path);
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
+    const std::string& path, std::unique_ptr<FileLock> lock);
 
 }  // namespace attention::weights
 

@@ -96,7 +96,9 @@ TEST(StoreLocation, OnlyTheFoldersOfTheDefaultAreMade) {
   const auto location = ParseStoreLocation(DefaultStore());
   ASSERT_TRUE(location.ok());
   for (int turn = 0; turn < 2; ++turn) {
-    const auto store = OpenStore(*location);
+    auto lock = LockStore(*location);
+    ASSERT_TRUE(lock.ok()) << lock.status();
+    const auto store = OpenStore(*location, *std::move(lock));
     ASSERT_TRUE(store.ok()) << store.status();
   }
   for (const char* made : {"a", "a/b", "a/b/attention-service"}) {
@@ -105,7 +107,7 @@ TEST(StoreLocation, OnlyTheFoldersOfTheDefaultAreMade) {
     EXPECT_EQ(facts.st_mode & 0777, 0700) << made;
   }
 
-  const absl::Status missing = OpenStore({folder / "c/w.db"}).status();
+  const absl::Status missing = LockStore({folder / "c/w.db"}).status();
   EXPECT_EQ(missing.message(), "--store sqlite:" + (folder / "c/w.db") +
                                    ": the folder " + (folder / "c") +
                                    " does not exist; make it first");
@@ -115,7 +117,7 @@ TEST(StoreLocation, FolderThatCannotBeMadeIsNamed) {
   const ScratchFolder folder;
   const Environment state("XDG_STATE_HOME", "/proc/nowhere");
   const absl::Status status =
-      OpenStore(*ParseStoreLocation(DefaultStore())).status();
+      LockStore(*ParseStoreLocation(DefaultStore())).status();
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("cannot make the folder /proc/nowhere: "));
 }

@@ -5,6 +5,7 @@
 //   skylakex  sgemm is wrong with OPENBLAS_CORETYPE=SkylakeX
 //   haswell   sgemm is wrong with OPENBLAS_CORETYPE=Haswell
 //   always    sgemm is wrong
+//   gate      sgemm waits until there is a file that FAULTY_BLAS_GATE names
 //   drift     sgemm rounds differently where its first operand is not aligned
 //   serial    the library says it is the serial flavour
 //   old       the library does not know the processor: unless OPENBLAS_CORETYPE
@@ -15,6 +16,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef char* Getenv(const char* name);
 typedef void Sgemm(int order, int transpose_a, int transpose_b, int m, int n,
@@ -61,6 +63,10 @@ void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n,
                  int k, float alpha, const float* a, int lda, const float* b,
                  int ldb, float beta, float* c, int ldc) {
   const int spared = kernel_is("Haswell");
+  while (fault_is("gate") &&
+         access(real_getenv()("FAULTY_BLAS_GATE"), F_OK) != 0) {
+    usleep(1000);
+  }
   if (fault_is("crash") && !spared) abort();
   Sgemm* const real = (Sgemm*)dlsym(RTLD_NEXT, "cblas_sgemm");
   real(order, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c,

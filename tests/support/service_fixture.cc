@@ -115,10 +115,16 @@ grpc::Status TestClient::Info(v1::GetServerInfoResponse* reply,
 }
 
 TestServer::TestServer(const server::Config& config) {
+  auto reservation = server::Reserve(config);
+  if (!reservation.ok()) {
+    ADD_FAILURE() << reservation.status();
+    std::abort();
+  }
   auto started = server::Server::Start(
       config,
       {"1.2.3",
-       {"OpenBLAS of the test", "Kernel", "Taken", "it is the test's"}});
+       {"OpenBLAS of the test", "Kernel", "Taken", "it is the test's"}},
+      *std::move(reservation));
   if (!started.ok()) {
     ADD_FAILURE() << started.status();
     std::abort();

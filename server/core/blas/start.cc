@@ -46,7 +46,8 @@ absl::Status StartAnew(char** argv) {
       absl::StrCat("cannot start ", kSelf, ": ", std::strerror(errno)));
 }
 
-absl::Status LoadBlasForOneThread(char** argv) {
+absl::Status LoadBlasForOneThread(char** argv,
+                                  absl::FunctionRef<void()> before) {
   const char* const kernel = std::getenv(kBlasKernelVariable);
   const char* const threads = std::getenv(kBlasThreadsVariable);
   const bool kernel_fits = kernel == nullptr || *kernel != '\0';
@@ -55,6 +56,7 @@ absl::Status LoadBlasForOneThread(char** argv) {
   if (kernel_fits && threads_fit) return absl::OkStatus();
   if (!kernel_fits) unsetenv(kBlasKernelVariable);
   setenv(kBlasThreadsVariable, "1", /*replace=*/1);
+  before();
   return StartAnew(argv);
 }
 

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 
 namespace attention::core {
@@ -26,10 +27,11 @@ absl::Status StartAnew(char** argv);
 
 // Makes sure that OpenBLAS was loaded for one thread per call, and not with an
 // empty OPENBLAS_CORETYPE, by which 0.3.21 takes Cooperlake on any processor;
-// starts this program anew where it was. Errors as above.
+// starts this program anew where it was, after `before`. Errors as above.
 //
 // REQUIRES: no thread has been started. So do all below.
-absl::Status LoadBlasForOneThread(char** argv);
+absl::Status LoadBlasForOneThread(
+    char** argv, absl::FunctionRef<void()> before = [] {});
 
 // The same, and that it runs the kernel that the server takes unless that fails
 // its self-test (the first of BlasKernelsToTry): for the main functions of
