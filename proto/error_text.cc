@@ -38,21 +38,29 @@ std::string Quoted(absl::string_view text) {
 }
 
 std::string Enumeration(const std::vector<std::string>& texts) {
-  constexpr size_t kMost = 8;
-  const size_t named = std::min(texts.size(), kMost);
-  const std::vector<std::string> first(
-      texts.begin(), texts.begin() + static_cast<int64_t>(named));
-  std::string text = absl::StrJoin(first, ", ");
-  if (named < texts.size()) {
-    absl::StrAppend(&text, " and ", texts.size() - named, " more");
-  }
+  return Enumeration(texts, texts.size());
+}
+
+std::string Enumeration(const std::vector<std::string>& texts, size_t all) {
+  const size_t named = std::min(texts.size(), kMostNamed);
+  std::string text = absl::StrJoin(
+      texts.begin(), texts.begin() + static_cast<int64_t>(named), ", ");
+  if (named < all) absl::StrAppend(&text, " and ", all - named, " more");
   return text;
 }
 
 std::string QuotedEnumeration(const std::vector<std::string>& texts) {
-  std::vector<std::string> quoted(texts.size());
-  std::transform(texts.begin(), texts.end(), quoted.begin(), Quoted);
-  return Enumeration(quoted);
+  return QuotedEnumeration(texts, texts.size());
+}
+
+std::string QuotedEnumeration(const std::vector<std::string>& texts,
+                              size_t all) {
+  std::vector<std::string> quoted;
+  for (const std::string& text : texts) {
+    if (quoted.size() == kMostNamed) break;
+    quoted.push_back(Quoted(text));
+  }
+  return Enumeration(quoted, all);
 }
 
 }  // namespace attention

@@ -2,6 +2,7 @@
 #ifndef PROTO_ERROR_TEXT_H_
 #define PROTO_ERROR_TEXT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,11 +26,18 @@ std::string NumberString(double number);
 // from strangers must neither break a message nor fill it.
 std::string Quoted(absl::string_view text);
 
-// "1, 2, 5 and 3 more": the first eight of `texts`.
+// As many texts as an enumeration names.
+inline constexpr size_t kMostNamed = 8;
+
+// "1, 2, 5 and 3 more": the first kMostNamed of `texts`, which are all, or the
+// first of `all`.
 std::string Enumeration(const std::vector<std::string>& texts);
+std::string Enumeration(const std::vector<std::string>& texts, size_t all);
 
 // The same of each in quotes.
 std::string QuotedEnumeration(const std::vector<std::string>& texts);
+std::string QuotedEnumeration(const std::vector<std::string>& texts,
+                              size_t all);
 
 }  // namespace attention
 

@@ -40,25 +40,28 @@ int64_t LatestOf(const StoredWeightSet& set) {
 absl::Status NoSuchVersion(absl::string_view field, const StoredWeightSet& set,
                            int64_t version) {
   std::vector<std::string> versions;
-  versions.reserve(set.versions.size());
   for (const VersionPointer& present : set.versions) {
+    if (versions.size() == kMostNamed) break;
     versions.push_back(absl::StrCat(present->record().version));
   }
-  return FieldError(absl::StatusCode::kNotFound, field,
-                    absl::StrCat("is ", version, "; ", Quoted(set.name),
-                                 " has the versions ", Enumeration(versions)));
+  return FieldError(
+      absl::StatusCode::kNotFound, field,
+      absl::StrCat("is ", version, "; ", Quoted(set.name), " has the versions ",
+                   Enumeration(versions, set.versions.size())));
 }
 
 absl::Status NoSuchLabel(absl::string_view field, const StoredWeightSet& set,
                          const std::string& label) {
   std::vector<std::string> labels;
-  labels.reserve(set.labels.size());
-  for (const auto& [name, version] : set.labels) labels.push_back(name);
+  for (const auto& [name, version] : set.labels) {
+    if (labels.size() == kMostNamed) break;
+    labels.push_back(name);
+  }
   return FieldError(
       absl::StatusCode::kNotFound, field,
       absl::StrCat("is ", Quoted(label), "; ", Quoted(set.name),
                    labels.empty() ? " has no labels" : " has the labels ",
-                   QuotedEnumeration(labels)));
+                   QuotedEnumeration(labels, set.labels.size())));
 }
 
 absl::Status CheckVersionNumber(absl::string_view field, int64_t version) {
@@ -104,15 +107,18 @@ absl::StatusOr<SetPointer> Snapshot::Find(absl::string_view field,
   if (absl::Status status = CheckName(field, name); !status.ok()) return status;
   SetPointer known = Known(name);
   if (known != nullptr && !known->versions.empty()) return known;
+  // Anyone can ask for a name that is not there, so not every name is copied.
   std::vector<std::string> present;
+  size_t all = 0;
   for (const SetPointer& set : sets_) {
-    if (!set->versions.empty()) present.push_back(set->name);
+    if (set->versions.empty()) continue;
+    if (++all <= kMostNamed) present.push_back(set->name);
   }
   return FieldError(
       absl::StatusCode::kNotFound, field,
       absl::StrCat("is ", Quoted(name), "; there are ",
                    present.empty() ? "no weight sets" : "the weight sets ",
-                   QuotedEnumeration(present)));
+                   QuotedEnumeration(present, all)));
 }
 
 absl::StatusOr<Listed> Snapshot::Describe(const std::string& name,

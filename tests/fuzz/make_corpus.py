@@ -1,5 +1,5 @@
-"""Makes the seeds of tests/fuzz/corpus again: small files of each format, right
-ones and ones with a fault that a reader has to name.
+"""Makes the seeds of tests/fuzz/corpus again: small files of each format and
+serialized messages, right ones and ones with a fault that a reader has to name.
 
     tests/fuzz/make_corpus.py
 
@@ -152,10 +152,52 @@ def csv_files():
     yield "beyond_float16", b"70000,1\n"
 
 
+def field(number, body):
+    """A field of a message: bytes are length-delimited, numbers varints."""
+    if isinstance(body, int):
+        return varint(number << 3) + varint(body)
+    return varint(number << 3 | 2) + varint(len(body)) + body
+
+
+def varint(value):
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def wire_walk_messages():
+    tensor = field(1, 1) + field(2, b"\2\3") + field(3, bytes(24))
+    compute = (field(2, tensor) + field(5, 2) + field(11, b"\1") + b"\x79"
+               + bytes(8))
+    unknown = field(1000, 7) + varint(900 << 3 | 3) + varint(900 << 3 | 4)
+    weights = field(1, 2) + field(4, field(1, tensor))
+    annotation = field(1, b"key") + field(2, b"text")
+    setting = (field(1, b"layer") + field(2, weights) + field(6, b"best")
+               + field(7, annotation))
+    yield "compute", compute
+    yield "streamed", field(1, 5) + field(2, compute)
+    yield "values", field(2, field(1, 1) + field(2, 2) + field(4, bytes(16)))
+    yield "set", setting
+    yield "upload", field(1, field(1, b"layer") + field(2, weights))
+    yield "chunk", field(2, field(1, b"query.weight") + field(3, bytes(8)))
+    yield "unknown", unknown + compute + field(2, unknown)
+    yield "empty", b""
+    yield "cut", compute[:-3]
+    yield "wire_type", field(2, 1)
+    yield "open_group", varint(900 << 3 | 3)
+    yield "no_utf8", field(1, b"\xc3\x28")
+    yield "labels", field(6, b"") * 65
+    yield "shape", field(2, field(2, b"\1" * 9))
+    yield "long_varint", b"\x28" + b"\x80" * 11
+
+
 def main():
     for folder, files in (("npy", npy_files), ("npz", npz_files),
                           ("safetensors", safetensors_files),
-                          ("json", json_files), ("csv", csv_files)):
+                          ("json", json_files), ("csv", csv_files),
+                          ("wire_walk", wire_walk_messages)):
         (CORPUS / folder).mkdir(parents=True, exist_ok=True)
         for name, content in files():
             (CORPUS / folder / name).write_bytes(content)
