@@ -347,6 +347,9 @@ TEST(WireWalk, BrokenBytesAreMalformed) {
                            "is longer than what it is in");
   ExpectMalformed<Compute>(bytes("\x12\x03\x1A\x09x", 5), "query.data",
                            "is longer than what it is in");
+  // Beyond the message it is in, and within the whole.
+  ExpectMalformed<Compute>("\x12\x02\x1A\x03\x28\x01\x28\x01", "query.data",
+                           "is longer than what it is in");
   ExpectMalformed<Compute>(bytes("\0\0", 2), "", "impossible tag 0");
   ExpectMalformed<Compute>("\x0C", "", "impossible tag 12");
   ExpectMalformed<Compute>("\x0E", "", "impossible tag 14");
