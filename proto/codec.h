@@ -72,8 +72,11 @@ class TensorView {
   int64_t size() const { return size_; }
   const std::string& field() const { return field_; }
 
-  // Bytes of data; 0 if the elements came as values.
-  int64_t data_bytes() const { return data_bytes_; }
+  // The elements as they were sent; empty if they came as values. REQUIRES: the
+  // data is placed.
+  absl::string_view data() const {
+    return {data_, static_cast<size_t>(data_bytes_)};
+  }
 
   // Whether the elements came as values rather than data.
   bool has_values() const { return tensor_->values_size() > 0; }

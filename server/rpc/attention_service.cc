@@ -98,6 +98,7 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   Describe(backend.limits.connections, limits);
   reply.add_features("stream-attention");
   reply.add_features("upload-weights");
+  reply.add_features("inline-weights");
 }
 
 // The contents a SetWeightsRequest brings or describes.

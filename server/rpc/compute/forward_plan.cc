@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "proto/field_error.h"
 #include "proto/wire.h"
 #include "server/core/attention/attention.h"
 #include "server/core/attention/cost.h"
@@ -17,6 +18,7 @@
 #include "server/rpc/compute/parse.h"
 #include "server/rpc/compute/request.h"
 #include "server/rpc/tensors/input.h"
+#include "server/rpc/weights/inline_weights.h"
 #include "server/rpc/weights/weight_set_proto.h"
 #include "server/weights/layer_of.h"
 
@@ -118,13 +120,16 @@ ConstTensor4<T> Broadcast(const T* data, absl::Span<const int64_t> axes,
 template <typename T>
 class ForwardPlan final : public Plan {
  public:
-  // `version` is what weight_set resolved to, null without.
+  // `version` is what weight_set resolved to, `weights` what came with the
+  // request; none of them, or one.
   ForwardPlan(ComputeRequest request, Version version,
-              ReceivedRequest& received, ComputeReply& reply)
+              std::optional<InlineWeights> weights, ReceivedRequest& received,
+              ComputeReply& reply)
       : request_(std::move(request)),
         version_(std::move(version)),
         received_(received),
         reply_(reply) {
+    if (weights) inline_.emplace(*std::move(weights));
     if (version_ == nullptr) return;
     // Its shapes; the elements are asked for when they may be converted.
     layer_ = weights::LayerOf<T>(
@@ -164,12 +169,20 @@ class ForwardPlan final : public Plan {
   Computation Steps() override {
     Computation steps;
     steps.reserve(kUsualSteps);
+    if (inline_) steps.push_back(inline_->Decode());
     AddInputs(steps);
     steps.push_back({1, [this](int64_t, Workspace&) {
                        received_.Gathered();
                        return absl::OkStatus();
                      }});
-    for (Step& step : ComputeSteps()) steps.push_back(std::move(step));
+    Computation compute = ComputeSteps();
+    if (inline_) {
+      std::vector<Step> beside;
+      beside.push_back(inline_->Hash());
+      beside.push_back(std::move(compute.front()));
+      compute.front() = core::Together(std::move(beside));
+    }
+    for (Step& step : compute) steps.push_back(std::move(step));
     AddEncoding(steps);
     return steps;
   }
@@ -178,12 +191,19 @@ class ForwardPlan final : public Plan {
     if (version_ != nullptr) {
       *reply_.message.mutable_weight_set_used() = VersionToProto(*version_);
     }
+    if (inline_) {
+      reply_.message.mutable_weight_set_used()->set_sha256(inline_->sha256());
+    }
     *reply_.message.mutable_timing() = timing;
   }
 
  private:
   // All memory of the request. Run to measure, and to take what was measured.
   void Take(PlanMemory& memory) {
+    if (inline_) {
+      inline_->Take(memory);
+      layer_ = inline_->layer();
+    }
     TakeInputs(memory);
     TakeOutputs(memory);
     if (layer_) {
@@ -392,6 +412,7 @@ class ForwardPlan final : public Plan {
   ReceivedRequest& received_;
   ComputeReply& reply_;
   Cost cost_;
+  std::optional<InlineLayer<T>> inline_;
   // The projections; before Allocate their shapes alone.
   std::optional<core::LayerWeights<T>> layer_;
   Buffer layer_buffer_;
@@ -414,13 +435,25 @@ absl::StatusOr<Version> Resolve(const v1::ComputeAttentionRequest& request,
   return catalog.Find(request.weight_set().name(), *which);
 }
 
+// The weights that came with a request, if any did.
+absl::StatusOr<std::optional<InlineWeights>> ReadWeights(
+    const ReceivedRequest& request, const Limits& limits) {
+  const v1::ComputeAttentionRequest& message = request.message();
+  if (!message.has_weights()) return std::nullopt;
+  if (message.has_weight_set()) {
+    return FieldError(
+        "weights",
+        "comes together with weight_set; send weights to compute "
+        "with what they are, weight_set for a set that is stored");
+  }
+  CodecLimits codec_limits;
+  codec_limits.max_axis = limits.max_axis;
+  return ReadInlineWeights(request, message.weights(), codec_limits);
+}
+
 template <typename T>
-absl::StatusOr<std::unique_ptr<Plan>> Checked(ComputeRequest parsed,
-                                              Version version, int threads,
-                                              ReceivedRequest& request,
-                                              ComputeReply& reply) {
-  auto plan = std::make_unique<ForwardPlan<T>>(
-      std::move(parsed), std::move(version), request, reply);
+absl::StatusOr<std::unique_ptr<Plan>> Checked(
+    std::unique_ptr<ForwardPlan<T>> plan, int threads) {
   absl::Status status = plan->Check(threads);
   if (!status.ok()) return status;
   return plan;
@@ -431,16 +464,30 @@ absl::StatusOr<std::unique_ptr<Plan>> Checked(ComputeRequest parsed,
 absl::StatusOr<std::unique_ptr<Plan>> PlanForward(
     ReceivedRequest& request, const weights::Catalog& catalog,
     const Limits& limits, int threads, ComputeReply& reply) {
+  absl::StatusOr<std::optional<InlineWeights>> weights =
+      ReadWeights(request, limits);
+  if (!weights.ok()) return weights.status();
   absl::StatusOr<Version> version = Resolve(request.message(), catalog);
   if (!version.ok()) return version.status();
+  Projecting projecting;
+  if (*version != nullptr) {
+    projecting = {&(*version)->dims(), version->get()};
+  } else if (*weights) {
+    projecting.dims = &(*weights)->dims;
+  }
   absl::StatusOr<ComputeRequest> parsed =
-      ParseComputeRequest(request, version->get(), limits);
+      ParseComputeRequest(request, projecting, limits);
   if (!parsed.ok()) return parsed.status();
-  return parsed->compute_dtype() == v1::DATA_TYPE_FLOAT64
-             ? Checked<double>(*std::move(parsed), *std::move(version), threads,
-                               request, reply)
-             : Checked<float>(*std::move(parsed), *std::move(version), threads,
-                              request, reply);
+  if (parsed->compute_dtype() == v1::DATA_TYPE_FLOAT64) {
+    return Checked(std::make_unique<ForwardPlan<double>>(
+                       *std::move(parsed), *std::move(version),
+                       *std::move(weights), request, reply),
+                   threads);
+  }
+  return Checked(std::make_unique<ForwardPlan<float>>(
+                     *std::move(parsed), *std::move(version),
+                     *std::move(weights), request, reply),
+                 threads);
 }
 
 }  // namespace attention::rpc

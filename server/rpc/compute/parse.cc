@@ -22,9 +22,19 @@ std::string AxisField(absl::string_view tensor, int64_t axis) {
 int64_t LastAxis(const TensorView& tensor) { return tensor.shape().back(); }
 
 // "weight set "name" version 3".
-std::string NameOf(const weights::WeightSetVersion& version) {
-  return StrCat("weight set \"", version.record().name, "\" version ",
-                version.record().version);
+std::string NameOf(const Projecting& projecting) {
+  if (projecting.version == nullptr) return "the set in weights";
+  const auto& record = projecting.version->record();
+  return StrCat("weight set \"", record.name, "\" version ", record.version);
+}
+
+// That the request does not fit what projects it.
+absl::Status Misfit(const Projecting& projecting, absl::string_view field,
+                    absl::string_view text) {
+  return FieldError(projecting.version == nullptr
+                        ? absl::StatusCode::kInvalidArgument
+                        : absl::StatusCode::kFailedPrecondition,
+                    field, text);
 }
 
 // Reads key or value: a float tensor like the query in rank, dtype and batch.
@@ -246,41 +256,38 @@ absl::Status CheckHeadsApart(ComputeRequest& request) {
 }
 
 absl::Status CheckHeadCount(absl::string_view field, bool has, int64_t sent,
-                            int64_t of_set,
-                            const weights::WeightSetVersion& version) {
+                            int64_t of_set, const Projecting& projecting) {
   if (!has || sent == of_set) return absl::OkStatus();
-  return FieldError(
-      absl::StatusCode::kFailedPrecondition, field,
-      StrCat("is ", sent, " but ", NameOf(version), " has ", of_set));
+  return Misfit(
+      projecting, field,
+      StrCat("is ", sent, " but ", NameOf(projecting), " has ", of_set));
 }
 
 absl::Status CheckWidth(const TensorView& tensor, absl::string_view projection,
-                        int64_t expected,
-                        const weights::WeightSetVersion& version) {
+                        int64_t expected, const Projecting& projecting) {
   if (LastAxis(tensor) == expected) return absl::OkStatus();
   const std::string field = AxisField(tensor.field(), tensor.rank() - 1);
-  return FieldError(
-      absl::StatusCode::kFailedPrecondition, field,
-      StrCat("is ", LastAxis(tensor), " but ", NameOf(version), " projects ",
-             projection, " from width ", expected,
-             tensor.field() == projection
-                 ? ""
-                 : StrCat("; ", projection, " is absent, so it is ",
-                          tensor.field())));
+  return Misfit(projecting, field,
+                StrCat("is ", LastAxis(tensor), " but ", NameOf(projecting),
+                       " projects ", projection, " from width ", expected,
+                       tensor.field() == projection
+                           ? ""
+                           : StrCat("; ", projection, " is absent, so it is ",
+                                    tensor.field())));
 }
 
 absl::Status CheckAgainstWeightSet(const v1::ComputeAttentionRequest& message,
-                                   const weights::WeightSetVersion& version,
+                                   const Projecting& projecting,
                                    ComputeRequest& request) {
-  const weights::WeightSetDims& dims = version.dims();
+  const weights::WeightSetDims& dims = *projecting.dims;
   for (const absl::Status& status :
        {CheckHeadCount("num_heads", message.has_num_heads(),
-                       message.num_heads(), dims.num_heads, version),
+                       message.num_heads(), dims.num_heads, projecting),
         CheckHeadCount("num_kv_heads", message.has_num_kv_heads(),
-                       message.num_kv_heads(), dims.num_kv_heads, version),
-        CheckWidth(request.query, "query", dims.query_width, version),
-        CheckWidth(request.key, "key", dims.key_width, version),
-        CheckWidth(request.value, "value", dims.value_width, version)}) {
+                       message.num_kv_heads(), dims.num_kv_heads, projecting),
+        CheckWidth(request.query, "query", dims.query_width, projecting),
+        CheckWidth(request.key, "key", dims.key_width, projecting),
+        CheckWidth(request.value, "value", dims.value_width, projecting)}) {
     if (!status.ok()) return status;
   }
   request.shape.num_heads = dims.num_heads;
@@ -294,16 +301,16 @@ absl::Status CheckAgainstWeightSet(const v1::ComputeAttentionRequest& message,
 }  // namespace
 
 absl::StatusOr<ComputeRequest> ParseComputeRequest(
-    const ReceivedRequest& received, const weights::WeightSetVersion* version,
+    const ReceivedRequest& received, const Projecting& projecting,
     const Limits& limits) {
   const v1::ComputeAttentionRequest& message = received.message();
   CodecLimits codec_limits;
   codec_limits.max_axis = limits.max_axis;
   ComputeRequest request;
   absl::Status status =
-      ParseTensors(received, version != nullptr, codec_limits, request);
-  if (status.ok() && version != nullptr) {
-    status = CheckAgainstWeightSet(message, *version, request);
+      ParseTensors(received, projecting.dims != nullptr, codec_limits, request);
+  if (status.ok() && projecting.dims != nullptr) {
+    status = CheckAgainstWeightSet(message, projecting, request);
   } else if (status.ok()) {
     status = ParseHeads(message, request);
     if (status.ok()) {

@@ -10,15 +10,23 @@
 
 namespace attention::rpc {
 
+// What projects the tensors of a request.
+struct Projecting {
+  const weights::WeightSetDims* dims = nullptr;  // null: nothing does
+  // That they are of; null where they came with the request.
+  const weights::WeightSetVersion* version = nullptr;
+};
+
 // Checks every field against the contract and the others, by shapes alone: no
-// element is read. `version` is what weight_set resolved to, null without.
+// element is read.
 // REQUIRES: received.Parse().ok().
 //
 // Errors are FieldErrors: INVALID_ARGUMENT where the request contradicts itself
-// or the contract, FAILED_PRECONDITION where it does not fit the weight set.
+// or the contract, FAILED_PRECONDITION where it does not fit a stored weight
+// set.
 // The range of options is left to core::ValidateAttention.
 absl::StatusOr<ComputeRequest> ParseComputeRequest(
-    const ReceivedRequest& received, const weights::WeightSetVersion* version,
+    const ReceivedRequest& received, const Projecting& projecting,
     const Limits& limits);
 
 }  // namespace attention::rpc

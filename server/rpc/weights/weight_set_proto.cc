@@ -53,6 +53,15 @@ class ContentsReader {
   ContentsReader(Elements elements, const CodecLimits& limits)
       : elements_(elements), limits_(limits) {}
 
+  // Of tensors whose elements stay where they were received; `tensors` gets
+  // them.
+  ContentsReader(const ReceivedRequest& request, const CodecLimits& limits,
+                 std::vector<InputTensor>& tensors)
+      : elements_(Elements::kCarried),
+        limits_(limits),
+        request_(&request),
+        tensors_(&tensors) {}
+
   absl::Status Projection(bool present, const v1::Projection& message,
                           absl::string_view field,
                           weights::StoredProjection& out) {
@@ -72,8 +81,21 @@ class ContentsReader {
  private:
   absl::Status Tensor(const v1::Tensor& message, const std::string& field,
                       weights::StoredTensor& out) {
-    return elements_ == Elements::kLater ? Header(message, field, out)
-                                         : Carried(message, field, out);
+    if (elements_ == Elements::kLater) return Header(message, field, out);
+    return request_ != nullptr ? Received(message, field, out)
+                               : Carried(message, field, out);
+  }
+
+  absl::Status Received(const v1::Tensor& message, const std::string& field,
+                        weights::StoredTensor& out) {
+    absl::StatusOr<InputTensor> tensor =
+        ReadInputTensor(*request_, message, field, limits_);
+    if (!tensor.ok()) return tensor.status();
+    absl::Status status = CheckDataType(tensor->dtype(), field);
+    if (!status.ok()) return status;
+    out.shape.assign(tensor->shape().begin(), tensor->shape().end());
+    tensors_->push_back(*std::move(tensor));
+    return status;
   }
 
   absl::Status Header(const v1::Tensor& message, const std::string& field,
@@ -140,6 +162,8 @@ class ContentsReader {
 
   const Elements elements_;
   const CodecLimits limits_;
+  const ReceivedRequest* request_ = nullptr;
+  std::vector<InputTensor>* tensors_ = nullptr;
   std::string first_field_;
   v1::DataType dtype_ = v1::DATA_TYPE_FLOAT32;
 };
@@ -232,6 +256,12 @@ absl::StatusOr<weights::WeightSetContents> ContentsFromProto(
 absl::StatusOr<weights::WeightSetContents> ContentsFromHeader(
     const v1::WeightSet& message, const CodecLimits& limits) {
   return ReadContents(message, {ContentsReader::Elements::kLater, limits});
+}
+
+absl::StatusOr<weights::WeightSetContents> ContentsFromRequest(
+    const ReceivedRequest& request, const v1::WeightSet& message,
+    const CodecLimits& limits, std::vector<InputTensor>& tensors) {
+  return ReadContents(message, {request, limits, tensors});
 }
 
 absl::StatusOr<weights::Initializer> InitializerFromProto(

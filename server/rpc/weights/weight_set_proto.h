@@ -8,6 +8,8 @@
 #include "absl/status/statusor.h"
 #include "attention/v1/attention.pb.h"
 #include "proto/codec.h"
+#include "server/rpc/tensors/input.h"
+#include "server/rpc/tensors/received_request.h"
 #include "server/weights/catalog.h"
 #include "server/weights/initializer.h"
 #include "server/weights/weight_set.h"
@@ -29,6 +31,14 @@ absl::StatusOr<weights::WeightSetContents> ContentsFromProto(
 // limits.max_axis; shapes are left to weights::DimsOf.
 absl::StatusOr<weights::WeightSetContents> ContentsFromHeader(
     const v1::WeightSet& message, const CodecLimits& limits);
+
+// The same of weights that came with a request, at "weights": contents without
+// data, and their tensors, in the order of NamedTensors, with the places where
+// that was received. Refuses what ContentsFromProto refuses but for elements,
+// which are not looked at; shapes are left to weights::DimsOf.
+absl::StatusOr<weights::WeightSetContents> ContentsFromRequest(
+    const ReceivedRequest& request, const v1::WeightSet& message,
+    const CodecLimits& limits, std::vector<InputTensor>& tensors);
 
 // FieldErrors below "initializer" for enums and contradictions; sizes are left
 // to weights::Initialize.
