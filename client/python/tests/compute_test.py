@@ -9,8 +9,10 @@ import reference
 from attention_client import (
     AttentionMatrix,
     Dropout,
+    InvalidArgumentError,
     WeightSet,
     WeightSetSelector,
+    attention_request,
 )
 
 HEADS, KV_HEADS, DIM, VALUE_DIM = 4, 2, 3, 2
@@ -125,7 +127,7 @@ def test_none_is_an_option_left_out(client, inputs):
     left_out = client.compute(*inputs, **options)
     given = client.compute(
         *inputs, **options, causal=None, window_left=None, weight_set=None,
-        bias=None, softcap=None, top_k=None, dropout=None)
+        weights=None, bias=None, softcap=None, top_k=None, dropout=None)
     np.testing.assert_array_equal(given.output, left_out.output)
     assert given.attention_matrix is given.top_k is given.lse is None
     assert given.weight_set_used is None
@@ -254,6 +256,29 @@ def test_a_weight_set_projects_with_the_version_asked_for(client, random, name):
         np.testing.assert_allclose(
             result.output, heads[0] @ arrays["output"] + arrays["output.bias"],
             atol=2.0**-40)
+
+
+def test_weights_in_the_request_are_the_stored_set_to_the_bit(client, random,
+                                                              name):
+    x = random.standard_normal((4, 3))
+    weights = WeightSet.from_dict(
+        {path: random.standard_normal((3, 3))
+         for path in ("query", "key", "value", "output")},
+        num_heads=1, layout="out_in")
+    given = client.compute(x, weights=weights)
+    assert given.weight_set_used.sha256 == weights.sha256()
+    assert given.weight_set_used.name == ""
+    assert given.weight_set_used.version == 0
+    version = client.set_weights(name, weights)
+    stored = client.compute(x, weight_set=version)
+    assert given.output.tobytes() == stored.output.tobytes()
+    [(_, streamed)] = client.compute_many(
+        [attention_request(x, weights=weights)])
+    assert streamed.output.tobytes() == stored.output.tobytes()
+    with pytest.raises(InvalidArgumentError, match="together with weight_set"):
+        client.compute(x, weights=weights, weight_set=name)
+    with pytest.raises(TypeError, match="expected a WeightSet"):
+        client.compute(x, weights={"query": np.eye(3)})
 
 
 def test_the_comparison_fails_on_nan_sign_and_shape():

@@ -20,6 +20,7 @@ def blocking(client: Client) -> None:
     assert_type(result, AttentionResult)
     client.compute([[1.0]], alignment="left")  # type: ignore[arg-type]
     client.compute([[1.0]], casual=True)  # type: ignore[call-arg]
+    client.compute([[1.0]], weights={})  # type: ignore[arg-type]
     client.compute()  # type: ignore[call-arg]
     assert_type(client.set_label("name", "label", 1), WeightSetVersion)
     assert_type(client.list_weights("name"), list[WeightSetSummary])

@@ -110,7 +110,8 @@ Step InputProjections(const LayerWeights<T>& weights,
         return;
       }
     }
-    groups.push_back({input, {std::move(projection)}});
+    groups.emplace_back(input, std::vector<ProjectionOf<T>>());
+    groups.back().second.push_back(std::move(projection));
   };
   add(inputs.query, {weights.query, between.query, {}, "query projection"});
   add(inputs.key,

@@ -81,6 +81,12 @@ void* Workspace::AllocateBytes(size_t bytes) {
   return start;
 }
 
+int64_t Workspace::held_bytes() const {
+  size_t bytes = 0;
+  for (const Block& block : blocks_) bytes += block.size;
+  return static_cast<int64_t>(bytes);
+}
+
 void Workspace::Reset() {
   size_t used = 0;
   for (Block& block : blocks_) {

@@ -42,6 +42,9 @@ class Workspace {
     return Layout(sizes..., carve);
   }
 
+  // Bytes of memory it has.
+  int64_t held_bytes() const;
+
   // Gives everything back, to be used again. The pool does this before each
   // task.
   void Reset();

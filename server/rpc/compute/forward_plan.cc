@@ -214,15 +214,14 @@ class ForwardPlan final : public Plan {
           layer_buffer_);
     }
     // The request's own copy of both, and those of the core: of the attention,
-    // and of the two projections that obey key_lengths, each copied once more
-    // on its way.
+    // and of the two projections that obey key_lengths.
     const core::AttentionOptions& options = request_.options;
     memory.Count(For::kWorkspace,
                  static_cast<int64_t>(options.query_offsets.size()),
                  2 * sizeof(int64_t));
     memory.Count(For::kWorkspace,
                  static_cast<int64_t>(options.key_lengths.size()),
-                 (layer_ ? 6 : 2) * sizeof(int64_t));
+                 (layer_ ? 4 : 2) * sizeof(int64_t));
   }
 
   void TakeInputs(PlanMemory& memory) {

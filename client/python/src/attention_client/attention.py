@@ -12,6 +12,7 @@ import numpy as np
 from attention_client import attention_pb2 as pb
 from attention_client import enums, tensors, versions
 from attention_client.tensors import Array
+from attention_client.weights import WeightSet
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class AttentionOptions(TypedDict, total=False):
     # Projections to apply: a name (its latest version), a WeightSetSelector, or
     # the WeightSetVersion that an earlier result names. Without: none.
     weight_set: versions.WeightSetLike | None
+    # Projections for this computation only, which the server does not keep; not
+    # with weight_set.
+    weights: WeightSet | None
     # Query heads, and key/value heads, a divisor of them. Without: 1 and
     # num_heads, or what the weight set says. Required for rank 4.
     num_heads: int | None
@@ -155,6 +159,13 @@ def _set_weight_set(request: Any, name: str, option: Any) -> None:
     request.weight_set.CopyFrom(versions.selector_message(option))
 
 
+def _set_weights(request: Any, name: str, option: Any) -> None:
+    if not isinstance(option, WeightSet):
+        raise TypeError(f"{name} is {type(option).__name__}; expected a "
+                        "WeightSet, such as from_dict makes")
+    request.weights.CopyFrom(option.to_message())
+
+
 def _set_alignment(request: Any, name: str, option: Any) -> None:
     request.alignment = enums.ALIGNMENT.number(option, name)
 
@@ -188,6 +199,7 @@ def _set_attention_matrix(request: Any, name: str, option: Any) -> None:
 
 _SETTERS: dict[str, Callable[[Any, str, Any], None]] = {
     "weight_set": _set_weight_set,
+    "weights": _set_weights,
     "num_heads": _set_int,
     "num_kv_heads": _set_int,
     "causal": _set_bool,
@@ -238,7 +250,8 @@ class AttentionResult:
     attention_matrix: Array | None  # [batch,] [num_heads,] query_len, kv_len
     top_k: TopK | None
     lse: Array | None  # [batch,] num_heads, query_len; -inf for a dead row
-    # What weight_set resolved to; pass it on to use the same version again.
+    # What weight_set resolved to; pass it on to use the same version again. Of
+    # weights the SHA-256 alone, with name "" and version 0.
     weight_set_used: versions.WeightSetVersion | None
     timing: Timing
 
