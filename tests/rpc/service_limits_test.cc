@@ -358,8 +358,8 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(limits.max_connections(), 12);
   EXPECT_EQ(limits.max_connection_idle().seconds(), 17);
   EXPECT_EQ(limits.max_connection_idle().nanos(), 500'000'000);
-  EXPECT_THAT(info.features(),
-              ElementsAre("stream-attention", "upload-weights"));
+  EXPECT_THAT(info.features(), ElementsAre("stream-attention", "upload-weights",
+                                           "inline-weights"));
 }
 
 // The request ids in the trailers of a call that sent `id`, if not empty, and

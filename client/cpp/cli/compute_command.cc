@@ -81,8 +81,12 @@ absl::StatusOr<std::string> ResponseTables(
   if (!status.ok()) return status;
   if (response.has_weight_set_used()) {
     const v1::WeightSetVersion& used = response.weight_set_used();
-    absl::StrAppend(&text, "weight set ", used.name(), "@", used.version(),
-                    ", sha256 ", used.sha256(), "\n");
+    absl::StrAppend(
+        &text,
+        used.name().empty()
+            ? "weights of the request"
+            : absl::StrCat("weight set ", used.name(), "@", used.version()),
+        ", sha256 ", used.sha256(), "\n");
   }
   absl::StrAppendFormat(&text, "computed in %.2f ms, after %.2f ms in queue\n",
                         Milliseconds(response.timing().compute()),

@@ -40,7 +40,8 @@ std::string TitleOf(const v1::ComputeAttentionRequest& request,
   if (request.attention_matrix().heads() == Options::HEADS_MEAN) {
     title += ", mean of the heads";
   }
-  if (response.has_weight_set_used()) {
+  // Weights of the request have no name.
+  if (!response.weight_set_used().name().empty()) {
     absl::StrAppend(&title, ", ", response.weight_set_used().name(), "@",
                     response.weight_set_used().version());
   }
