@@ -97,11 +97,15 @@ class ListenerTest(unittest.TestCase):
             self.check_bursts(tcp, "--tls-ca", authority.ca)
 
     def test_a_call_is_answered_while_others_hold_all_connections(self):
-        with running_server(SERVER, "--max-connections", "10") as (tcp, _), \
+        log = self.folder / "log"
+        with running_server(SERVER, "--max-connections", "10",
+                            log_path=log) as (tcp, _), \
                 contextlib.ExitStack() as open_ones:
             held = [open_ones.enter_context(connect(tcp)) for _ in range(10)]
             self.assert_serving(tcp)
             self.assertEqual(sum(map(is_closed, held)), 1)
+        self.assertIn("--max-connections 10 were open and others came: closed 1",
+                      log.read_text())
 
     def test_every_address_is_served(self):
         path = f"unix:{self.folder}/socket:70000"  # which is no port

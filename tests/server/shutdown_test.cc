@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,13 +21,20 @@ using std::chrono::milliseconds;
 
 constexpr std::chrono::hours kForEver(1);
 
+v1::ComputeAttentionRequest SmallRequest() {
+  v1::ComputeAttentionRequest request;
+  *request.mutable_query() = Floats({1, 1});
+  return request;
+}
+
 // One connection with a client on it.
 struct Client {
   explicit Client(const TestServer& server)
       : channel(SocketTo(server)), client(channel) {}
+  // A call that takes a place among those in flight.
   grpc::StatusCode Ask() {
-    v1::GetServerInfoResponse info;
-    return client.Info(&info).error_code();
+    v1::ComputeAttentionResponse reply;
+    return client.Compute(SmallRequest(), &reply).error_code();
   }
   std::shared_ptr<grpc::Channel> channel;
   TestClient client;
@@ -48,10 +56,13 @@ TEST(ShutDown, EverythingIsServedUntilTheLastConnectionHasLeft) {
   std::vector<grpc::StatusCode> codes;
   ShutDown({kForEver, kForEver}, NoSignal([&](int look) {
              if (look < 5) codes.push_back(client->Ask());
-             if (look == 5) client.reset();
+             // Silent for longer than a moment, it is waited for all the same.
+             if (look == 5) std::this_thread::sleep_for(milliseconds(300));
+             if (look == 6) codes.push_back(client->Ask());
+             if (look == 7) client.reset();
            }),
            server.server());
-  EXPECT_THAT(codes, testing::SizeIs(5));
+  EXPECT_THAT(codes, testing::SizeIs(6));
   EXPECT_THAT(codes, testing::Each(grpc::StatusCode::OK));
   EXPECT_THAT(log.With("every connection has left"), testing::SizeIs(1));
 }
@@ -106,9 +117,7 @@ TEST(ShutDown, AnotherSignalEndsTheWaitingForCalls) {
   TestServer server;
   Client client(server);
   TestStream stream(client.channel);
-  v1::ComputeAttentionRequest request;
-  *request.mutable_query() = Floats({1, 1});
-  ASSERT_TRUE(stream.Send(1, request));
+  ASSERT_TRUE(stream.Send(1, SmallRequest()));
   ASSERT_TRUE(stream.Receive());
   int looks = 0;
   ShutDown(
@@ -122,17 +131,17 @@ TEST(ShutDown, ACallThatIsOpenKeepsTheDoorOpenForHalfOfTheGrace) {
   TestServer server;
   Client client(server);
   TestStream stream(client.channel);
-  v1::ComputeAttentionRequest request;
-  *request.mutable_query() = Floats({1, 1});
-  ASSERT_TRUE(stream.Send(1, request));
+  ASSERT_TRUE(stream.Send(1, SmallRequest()));
   ASSERT_TRUE(stream.Receive());
   std::vector<grpc::StatusCode> codes;
   ShutDown({{}, kForEver}, NoSignal([&](int look) {
              if (look < 5) codes.push_back(client.Ask());
-             if (look == 5) stream.Cancel();
+             if (look == 5) std::this_thread::sleep_for(milliseconds(300));
+             if (look == 6) codes.push_back(client.Ask());
+             if (look == 7) stream.Cancel();
            }),
            server.server());
-  EXPECT_THAT(codes, testing::SizeIs(5));
+  EXPECT_THAT(codes, testing::SizeIs(6));
   EXPECT_THAT(codes, testing::Each(grpc::StatusCode::OK));
 }
 

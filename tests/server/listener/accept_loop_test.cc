@@ -247,6 +247,20 @@ TEST(AcceptLoopTest, WithoutDescriptorsTheBacklogIsEmptiedAsTheyComeBack) {
   EXPECT_TRUE(WaitUntil([&] { return !loop.is_listening(); }));
 }
 
+TEST(AcceptLoopTest, WhoHasLeftMakesRoom) {
+  std::vector<ListeningSocket> sockets = Loopback();
+  const int port = sockets.front().port();
+  Owner owner;
+  AcceptLoop loop(std::move(sockets), 2, owner.Take());
+  for (size_t round = 1; round <= 5; ++round) {
+    const std::vector<Descriptor> clients = Connect(port, 2);
+    ASSERT_TRUE(owner.WaitFor(2));
+    owner.CloseAll();
+    ASSERT_TRUE(WaitUntil([&] { return loop.open() == 0; }));
+  }
+  EXPECT_EQ(loop.closed_for_others(), 0);
+}
+
 TEST(AcceptLoopTest, ThoseThatHadToGoAreCounted) {
   std::vector<ListeningSocket> sockets = Loopback();
   const int port = sockets.front().port();
