@@ -54,8 +54,8 @@ std::string Flag(const StoreLocation& location) {
 }
 
 absl::Status About(const StoreLocation& location, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat("--store ", Flag(location),
-                                                  ": ", status.message()));
+  return {status.code(),
+          absl::StrCat("--store ", Flag(location), ": ", status.message())};
 }
 
 }  // namespace
