@@ -31,6 +31,7 @@ int64_t StripCount(int64_t stacked_rows) {
 // What decides how much memory a tile takes.
 struct TileSizes {
   int64_t strips;
+  int64_t strip_rows;
   int64_t block_keys;  // of a block, at most
   int64_t head_dim;
   int64_t value_dim;
@@ -47,20 +48,20 @@ struct TileArrays {
         output(taker.template Take<T>(Lanes(sizes), sizes.value_dim)),
         max(taker.template Take<T>(Lanes(sizes))),
         sum(taker.template Take<double>(Lanes(sizes))),
-        scores(taker.template Take<T>(sizes.block_keys, StripRows<T>())),
+        scores(taker.template Take<T>(sizes.block_keys, sizes.strip_rows)),
         added(taker.template Take<T>(sizes.added ? sizes.block_keys : 0,
-                                     StripRows<T>())),
+                                     sizes.strip_rows)),
         kept(taker.template Take<T>(sizes.dropout ? sizes.block_keys : 0,
-                                    StripRows<T>())),
-        visible_begin(taker.template Take<T>(StripRows<T>())),
-        visible_end(taker.template Take<T>(StripRows<T>())),
+                                    sizes.strip_rows)),
+        visible_begin(taker.template Take<T>(sizes.strip_rows)),
+        visible_end(taker.template Take<T>(sizes.strip_rows)),
         row_of_block(
             taker.template Take<T>(sizes.dropout ? sizes.block_keys : 0)),
-        inputs(taker.template Take<const T*>(StripRows<T>())),
-        outputs(taker.template Take<T*>(StripRows<T>())) {}
+        inputs(taker.template Take<const T*>(sizes.strip_rows)),
+        outputs(taker.template Take<T*>(sizes.strip_rows)) {}
 
   static int64_t Lanes(const TileSizes& sizes) {
-    return SaturatingMultiply(sizes.strips, StripRows<T>());
+    return SaturatingMultiply(sizes.strips, sizes.strip_rows);
   }
 
   T* const query;          // of all strips
@@ -93,7 +94,7 @@ class Tile {
         strip_rows_(StripRows<T>()),
         strips_(StripCount<T>(rows_)),
         arrays_(workspace.Take<TileArrays<T>>(
-            TileSizes{strips_, std::min(kKeys, problem.kv_len),
+            TileSizes{strips_, strip_rows_, std::min(kKeys, problem.kv_len),
                       problem.head_dim, problem.value_dim, HasAdded(),
                       problem.options.dropout.has_value()})) {}
 
@@ -308,9 +309,9 @@ int64_t TiledWorkspaceBytes(const AttentionShape& shape, bool added,
                             bool dropout) {
   const int64_t stacked = SaturatingMultiply(
       TiledQueryRows(shape.query_len, shape.group_size()), shape.group_size());
-  return BytesOf<TileArrays<T>>(
-      TileSizes{StripCount<T>(stacked), std::min(kKeys, shape.kv_len),
-                shape.head_dim, shape.value_dim, added, dropout});
+  return BytesOf<TileArrays<T>>(TileSizes{
+      StripCount<T>(stacked), StripRows<T>(), std::min(kKeys, shape.kv_len),
+      shape.head_dim, shape.value_dim, added, dropout});
 }
 
 template absl::Status TiledAttention<float>(const AttentionProblem<float>&,

@@ -22,15 +22,15 @@ constexpr const char* kTypeName = sizeof(T) == 4 ? "FLOAT32" : "FLOAT64";
 template <typename T>
 struct StripArrays {
   template <typename Taker>
-  StripArrays(int64_t rows, int64_t columns, int64_t widest_dim, bool top_k,
-              Taker& taker)
+  StripArrays(int64_t strip_rows, int64_t rows, int64_t columns,
+              int64_t widest_dim, bool top_k, Taker& taker)
       : attended(taker.template Take<uint8_t>(columns)),
         order(taker.template Take<int32_t>(top_k ? columns : 0)),
-        packed(taker.template Take<T>(StripRows<T>(), widest_dim)),
-        pointers(taker.template Take<T*>(StripRows<T>())),
-        query(taker.template Take<const T*>(StripRows<T>())),
+        packed(taker.template Take<T>(strip_rows, widest_dim)),
+        pointers(taker.template Take<T*>(strip_rows)),
+        query(taker.template Take<const T*>(strip_rows)),
         scores(taker.template Take<T>(rows, columns)),
-        by_key(taker.template Take<T>(StripRows<T>(), columns)) {}
+        by_key(taker.template Take<T>(strip_rows, columns)) {}
 
   // Of one row at a time, an entry per key.
   uint8_t* const attended;
@@ -86,8 +86,8 @@ class WholeRows {
                               : problem_.Visible(batch, first_row, rows);
     const int64_t columns = keys.size();
     const auto arrays = workspace.Take<StripArrays<T>>(
-        rows, columns, std::max(problem_.head_dim, problem_.value_dim),
-        WantsTopK());
+        strip_rows, rows, columns,
+        std::max(problem_.head_dim, problem_.value_dim), WantsTopK());
     T* const packed = arrays.packed;
     T** const pointers = arrays.pointers;
     T* const scores = arrays.scores;
@@ -280,8 +280,9 @@ absl::Status WholeRowAttention(const AttentionProblem<T>& problem,
 
 template <typename T>
 int64_t WholeRowWorkspaceBytes(const AttentionShape& shape, bool top_k) {
+  const int64_t strip_rows = StripRows<T>();
   return BytesOf<StripArrays<T>>(
-      std::min(shape.query_len, StripRows<T>()), shape.kv_len,
+      strip_rows, std::min(shape.query_len, strip_rows), shape.kv_len,
       std::max(shape.head_dim, shape.value_dim), top_k);
 }
 

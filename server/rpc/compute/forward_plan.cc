@@ -57,8 +57,8 @@ class ForwardPlan final : public Plan {
  public:
   // `version` is what weight_set resolved to, `weights` what came with the
   // request; none of them, or one.
-  ForwardPlan(ComputeRequest request, Version version,
-              std::optional<InlineWeights> weights, ReceivedRequest& received,
+  ForwardPlan(ComputeRequest&& request, Version version,
+              std::optional<InlineWeights>&& weights, ReceivedRequest& received,
               ComputeReply& reply)
       : request_(std::move(request)),
         version_(std::move(version)),
