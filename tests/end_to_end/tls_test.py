@@ -319,8 +319,11 @@ class StartTest(TlsCase):
             self.assertEqual(code, 1)
             self.assertIn("cannot listen on 192.0.2.1:0", error)
 
-    def log_of(self, *flags, listen="192.0.2.1:0"):
-        return self.start(*flags, listen=listen)[2]
+    def log_of(self, *flags):
+        """Of a server that other machines could reach, until it fails for want
+        of a place for its port."""
+        return self.start(*flags, "--port-file", self.folder / "none/port",
+                          listen="0.0.0.0:0")[2]
 
     def test_what_is_unwise_is_warned_of(self):
         warnings = {
