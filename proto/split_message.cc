@@ -51,17 +51,10 @@ class Splitter {
       if (!cursor_.ReadVarint(kMaxTagBytes, end, wide_tag)) return false;
       const auto tag = static_cast<uint32_t>(wide_tag);
       const uint32_t type = tag & 7U;
-      const Field* field = open_groups == 0
-                               ? FindField(node, static_cast<int>(tag >> 3U))
-                               : nullptr;
-      // Of another type than declared it is a field protobuf does not know.
-      if (field != nullptr && field->type != type) field = nullptr;
-      if (field != nullptr && field->oneof >= 0) DropRivals(node, *field);
+      const Field* const field =
+          open_groups == 0 ? TakeNotice(node, tag) : nullptr;
       if (type != wire::kLengthDelimited) {
-        wire::AppendVarint(tag, rest_);
-        if (type == wire::kGroupStart) ++open_groups;
-        if (type == wire::kGroupEnd && --open_groups < 0) return false;
-        if (!CopyScalar(type, end)) return false;
+        if (!CopyUndelimited(tag, end, open_groups)) return false;
         continue;
       }
       uint64_t size = 0;
@@ -80,6 +73,16 @@ class Splitter {
     return open_groups == 0;
   }
 
+  // The field of `node` that `tag` begins, if it matters; it takes the place of
+  // its rivals.
+  const Field* TakeNotice(const TensorTable::Node& node, uint32_t tag) {
+    const Field* const field = FindField(node, static_cast<int>(tag >> 3U));
+    // Of another type than declared it is a field protobuf does not know.
+    if (field == nullptr || field->type != (tag & 7U)) return nullptr;
+    if (field->oneof >= 0) DropRivals(node, *field);
+    return field;
+  }
+
   // The members of a oneof that `chosen` takes the place of.
   void DropRivals(const TensorTable::Node& node, const Field& chosen) {
     for (const Field& rival : node) {
@@ -92,6 +95,15 @@ class Splitter {
         }
       }
     }
+  }
+
+  // A field that does not say its size.
+  bool CopyUndelimited(uint32_t tag, int64_t end, int& open_groups) {
+    wire::AppendVarint(tag, rest_);
+    const uint32_t type = tag & 7U;
+    if (type == wire::kGroupStart) ++open_groups;
+    if (type == wire::kGroupEnd && --open_groups < 0) return false;
+    return CopyScalar(type, end);
   }
 
   bool CopyScalar(uint32_t type, int64_t end) {

@@ -28,7 +28,6 @@ namespace {
 
 using core::Computation;
 using core::ConstTensor4;
-using core::SaturatingMultiply;
 using core::Step;
 using core::Workspace;
 using For = PlanMemory::For;
