@@ -136,8 +136,9 @@ class Computing : public std::enable_shared_from_this<Computing> {
   // has better things to do, and whoever waits for the reply on this machine
   // is woken on the processor of the thread that writes, to read only after it.
   void Send() {
-    if (plan_->cost().result_bytes < kLargeReplyBytes)
+    if (plan_->cost().result_bytes < kLargeReplyBytes) {
       return send_(std::move(reply_));
+    }
     backend_.sender.Submit(
         {}, nullptr, [self = shared_from_this()](const absl::Status&) {
           self->call_->Guard([&] { self->send_(std::move(self->reply_)); });
