@@ -422,8 +422,9 @@ class WireWalker : private WireReader {
     uint8_t last = 0;
     cursor_.Take(end - cursor_.position(), [&](absl::string_view bytes) {
       int64_t entries = 0;
-      for (const char byte : bytes)
-        entries += static_cast<uint8_t>(byte) < 0x80;
+      for (const char byte : bytes) {
+        entries += static_cast<uint8_t>(byte) < 0x80 ? 1 : 0;
+      }
       CountOf(field).entries += entries;
       last = static_cast<uint8_t>(bytes.back());
     });

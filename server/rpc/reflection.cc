@@ -67,7 +67,7 @@ class Index {
       }
       case Request::kAllExtensionNumbersOfType: {
         const std::string& type = request.all_extension_numbers_of_type();
-        if (messages_.count(type) == 0) {
+        if (!messages_.contains(type)) {
           Refuse(absl::StatusCode::kNotFound,
                  absl::StrCat("no message ", Quoted(type)), response);
           break;

@@ -65,6 +65,7 @@ class UnknownMethods final : public grpc::CallbackGenericService {
         *google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(
             service);
     std::vector<std::string> methods;
+    methods.reserve(static_cast<size_t>(descriptor.method_count()));
     for (int i = 0; i < descriptor.method_count(); ++i) {
       methods.push_back(descriptor.method(i)->name());
     }

@@ -41,7 +41,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::StartsWith;
 
 constexpr int64_t kMaxAxis = int64_t{1} << 24;
 
@@ -67,6 +66,12 @@ template <typename Message>
 WireWalk Walk(const std::string& bytes, const std::vector<size_t>& sizes = {},
               int64_t max_axis = kMaxAxis) {
   return ContractOf<Message>().Walk(Slices(bytes, sizes), max_axis);
+}
+
+std::string TagOf(int field, wire::Type type) {
+  std::string bytes;
+  wire::AppendVarint(wire::Tag(field, type), bytes);
+  return bytes;
 }
 
 std::string Sized(int field, const std::string& body) {
@@ -281,8 +286,9 @@ TEST(WireWalk, ValuesAreAtMostTheProductOfTheShape) {
     ExpectRefused<Compute>(query(-5, 1025, shape_first), "query.values",
                            "expected at most 0");
   }
-  ExpectRefused<Compute>(Sized(2, Sized(4, std::string(8 * 1025, '\0'))),
-                         "query.values", "expected at most 0");
+  ExpectRefused<Compute>(
+      Sized(2, Sized(4, std::string(size_t{8} * 1025, '\0'))), "query.values",
+      "expected at most 0");
   // A product beyond all numbers bounds nothing, and does not wrap around.
   ExpectAccepted<Compute>(query(INT64_MAX, 1025, true));
 }
@@ -350,15 +356,18 @@ TEST(WireWalk, BrokenBytesAreMalformed) {
   // Beyond the message it is in, and within the whole.
   ExpectMalformed<Compute>("\x12\x02\x1A\x03\x28\x01\x28\x01", "query.data",
                            "is longer than what it is in");
-  ExpectMalformed<Compute>(bytes("\0\0", 2), "", "impossible tag 0");
+  ExpectMalformed<Compute>(std::string(2, '\0'), "", "impossible tag 0");
   ExpectMalformed<Compute>("\x0C", "", "impossible tag 12");
   ExpectMalformed<Compute>("\x0E", "", "impossible tag 14");
   ExpectMalformed<Compute>("\x0F", "", "impossible tag 15");
   // Eleven bytes of a varint, in a field and in an unknown one.
   const std::string eleven = std::string(10, '\x80') + bytes("\x01", 1);
-  ExpectMalformed<Compute>("\x28" + eleven, "num_heads", "is cut");
-  ExpectMalformed<Compute>("\xF8\x3F" + eleven, "", "broken inside field 1023");
-  ExpectMalformed<Compute>("\x81\x01\x00\x00", "softcap", "is cut");
+  ExpectMalformed<Compute>(TagOf(5, wire::kVarint) + eleven, "num_heads",
+                           "is cut");
+  ExpectMalformed<Compute>(TagOf(1023, wire::kVarint) + eleven, "",
+                           "broken inside field 1023");
+  ExpectMalformed<Compute>(TagOf(16, wire::kFixed64) + "1234567", "softcap",
+                           "is cut");
   ExpectMalformed<Compute>(bytes("\x5A\x01\x80", 3), "query_offsets", "is cut");
   ExpectMalformed<Compute>(bytes("\x12\x03\x22\x01x", 5), "query.values",
                            "is cut");

@@ -24,7 +24,6 @@ using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 using grpc::reflection::v1::ServerReflectionRequest;
 using grpc::reflection::v1::ServerReflectionResponse;
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -169,9 +168,9 @@ TEST_P(ReflectionTest, EverythingThatIsListedCanBeDescribed) {
     ASSERT_FALSE(files.empty()) << described.ShortDebugString();
     // What the files import comes after them.
     google::protobuf::DescriptorPool pool;
-    for (auto file = files.rbegin(); file != files.rend(); ++file) {
+    for (int i = files.size() - 1; i >= 0; --i) {
       google::protobuf::FileDescriptorProto proto;
-      ASSERT_TRUE(proto.ParseFromString(*file));
+      ASSERT_TRUE(proto.ParseFromString(files[i]));
       ASSERT_NE(pool.BuildFile(proto), nullptr) << proto.name();
     }
     const auto* const service = pool.FindServiceByName(name);

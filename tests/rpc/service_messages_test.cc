@@ -22,8 +22,6 @@ namespace {
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::Not;
 
 struct Method {
   std::string path;
@@ -292,14 +290,18 @@ TEST(ServiceMessages, HostileMessagesAreRefusedByFieldAndFigure) {
             "has 2097152 entries; expected at most 64"},
            {"SetWeights", Times(kMany, std::string("\x3A\0", 2)), "annotations",
             "has 2097152 entries; expected at most 64"},
-           {"ComputeAttention", "\x5A" + packed, "query_offsets",
+           {"ComputeAttention", TagOf(11, wire::kLengthDelimited) + packed,
+            "query_offsets",
             "has 2097152 entries; expected at most 1, the batch"},
-           {"ComputeAttention", "\x72" + packed, "key_lengths",
+           {"ComputeAttention", TagOf(14, wire::kLengthDelimited) + packed,
+            "key_lengths",
             "has 2097152 entries; expected at most 1, the batch"},
            {"ComputeAttention", "\x12" + Sized("\x12" + packed), "query.shape",
             "has 2097152 entries; expected at most 8"},
-           {"StreamAttention", "\x12" + Sized("\x5A" + packed), "query_offsets",
-            "expected at most 1, the batch"},
+           {"StreamAttention",
+            TagOf(2, wire::kLengthDelimited) +
+                Sized(TagOf(11, wire::kLengthDelimited) + packed),
+            "query_offsets", "expected at most 1, the batch"},
            {"UploadWeights",
             "\x0A" + Sized(Times(kMany, std::string("\x2A\0", 2))), "labels",
             "has 2097152 entries"},
