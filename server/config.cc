@@ -50,6 +50,9 @@ std::string EnvironmentName(const std::string& flag) {
                                         flag, {{"-", "_"}})));
 }
 
+// Of flags that are bytes or multiply-adds: more than anybody has.
+constexpr int64_t kAny = int64_t{1} << 60;
+
 // Of flags that are times, in seconds. gRPC counts them in milliseconds, which
 // an int holds for 24 days.
 constexpr double kMillisecond = 0.001;
@@ -207,7 +210,6 @@ class Flags {
   void AddLimits() {
     // Protobuf's messages end below 2 GiB.
     constexpr int64_t kMessage = (int64_t{2} << 30) - (int64_t{1} << 20);
-    constexpr int64_t kAny = int64_t{1} << 60;
     rpc::Limits& limits = config_.limits;
     AddSize("max-message-bytes", limits.max_message_bytes,
             "Bytes of one request message", kMessage);
@@ -221,20 +223,34 @@ class Flags {
              int64_t{1} << 31);
     AddCount("max-requests-in-flight", limits.max_requests_in_flight,
              "Requests held at one time", std::numeric_limits<int32_t>::max());
-    AddSize("max-bytes-in-flight", limits.max_bytes_in_flight,
-            "Bytes held for all requests at one time: messages, temporary "
-            "memory and replies",
-            kAny);
+    Add("memory-limit", limits.memory_limit,
+        "Bytes the server may hold: messages, temporary memory, replies, "
+        "uploads and weight sets; an eighth is never lent. 0 is the smallest "
+        "of "
+        "what the container allows less 128MiB, the limit of address space "
+        "less 512MiB, and the machine's memory")
+        ->transform(Quiet(CLI::AsSizeValue(/*kb_is_1000=*/false)))
+        ->type_name("SIZE")
+        ->check(Quiet(CLI::Range(int64_t{0}, kAny)));
     AddCount("max-stream-in-flight", limits.max_stream_in_flight,
              "Requests one StreamAttention may have under way; it is not read "
              "on while it has that many",
              std::numeric_limits<int32_t>::max());
+    AddCount("max-open-streams", limits.max_open_streams,
+             "StreamAttention, UploadWeights and GetWeights that are open at "
+             "one time",
+             std::numeric_limits<int32_t>::max());
+    AddTime("max-stream-idle", limits.max_stream_idle_seconds,
+            "Seconds for which a StreamAttention may bring nothing, or not be "
+            "read, "
+            "before it is ended",
+            kMillisecond, kLongest);
     AddSize("max-weight-set-bytes", limits.max_weight_set_bytes,
             "Bytes of all tensors of one weight set that UploadWeights brings",
             kAny);
-    AddTime("max-upload-idle", limits.max_upload_idle_seconds,
-            "Seconds in which an UploadWeights has to bring 1 MiB, or it is "
-            "ended",
+    AddTime("max-transfer-idle", limits.max_transfer_idle_seconds,
+            "Seconds in which an UploadWeights has to bring 1 MiB, and a "
+            "GetWeights to be read on, or it is ended",
             kMillisecond, kDay);
   }
 
@@ -268,6 +284,17 @@ class Flags {
             "Seconds between two pings; a client that sends several closer to "
             "each other loses its connection",
             kMillisecond, kDay);
+    Add("max-arriving-bytes", config_.limits.max_arriving_bytes,
+        "Bytes one connection may have sent that belong to no complete call; "
+        "beyond it the connection is ended. 0 is four messages and at least "
+        "64MiB, but at most a quarter of --memory-limit")
+        ->transform(Quiet(CLI::AsSizeValue(/*kb_is_1000=*/false)))
+        ->type_name("SIZE")
+        ->check(Quiet(CLI::Range(int64_t{0}, kAny)));
+    AddTime("receive-idle", config_.limits.receive_idle_seconds,
+            "Seconds in which a half-sent message has to go on, or its "
+            "connection is ended",
+            kMillisecond, kDay);
   }
 
   CLI::App app_;
@@ -293,13 +320,6 @@ absl::Status CheckTogether(Config& config) {
   absl::StatusOr<StoreLocation> store = ParseStoreLocation(config.store);
   if (!store.ok()) return store.status();
   config.store_location = *std::move(store);
-  const rpc::Limits& limits = config.limits;
-  if (limits.max_bytes_in_flight < limits.max_message_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--max-bytes-in-flight is ", limits.max_bytes_in_flight,
-                     " but --max-message-bytes is ", limits.max_message_bytes,
-                     "; no message of that size could ever be admitted"));
-  }
   return absl::OkStatus();
 }
 

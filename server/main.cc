@@ -72,7 +72,8 @@ int Serve(const StopSignals& signals, const Config& config,
   spdlog::info("attention-server {} listens on {} ({}, {} threads, {})",
                kVersion, absl::StrJoin((*server)->addresses(), ", "),
                TlsWord(config.tls), (*server)->compute_threads(), blas.config);
-  spdlog::info("weight sets are kept in {}", config.store);
+  spdlog::info("weight sets are kept in {}; {} MiB of memory may be held",
+               config.store, (*server)->ledger().limit() >> 20);
   ServeUntilStopped(signals, config, **server);
   return 0;
 }

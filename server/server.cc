@@ -2,6 +2,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -16,6 +17,8 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "server/listener/descriptor.h"
+#include "server/memory/allocated.h"
+#include "server/memory/memory_limit.h"
 #include "server/rpc/attention_service.h"
 #include "server/rpc/unknown_methods.h"
 #include "server/store_location.h"
@@ -36,9 +39,14 @@ std::vector<std::string> AllServices() {
 // as much again.
 constexpr int kFrameBytes = (1 << 24) - 1;
 
-// The share of --max-bytes-in-flight that may be kept for later while it is
-// idle.
+// The share of --memory-limit that may be kept for later while it is idle.
 constexpr int64_t kIdleShare = 8;
+
+// The share of it that gRPC's own accounting may reach.
+constexpr int64_t kGrpcShare = 4;
+
+// A message of this size is held twice: as it was received, and put together.
+int64_t NeededFor(int64_t max_message_bytes) { return 2 * max_message_bytes; }
 
 // What calls that were cancelled get to be answered in, before their
 // connections are closed.
@@ -98,6 +106,24 @@ absl::StatusOr<int64_t> ConnectionsFor(int64_t flag, int64_t descriptors) {
       "docker) or lower the flag"));
 }
 
+Connections::Limits ArrivingLimits(const rpc::Limits& limits) {
+  return {limits.max_arriving_bytes,
+          std::chrono::duration_cast<Connections::Clock::duration>(
+              std::chrono::duration<double>(limits.receive_idle_seconds))};
+}
+
+// Several messages may be on their way at once, and one that is too large is
+// only told so when all of it has come. A quarter of the memory leaves three to
+// others.
+int64_t MaxArriving(const rpc::Limits& limits) {
+  constexpr int64_t kMessages = 4;
+  constexpr int64_t kToldBytes = int64_t{64} << 20;
+  constexpr int64_t kShare = 4;
+  if (limits.max_arriving_bytes > 0) return limits.max_arriving_bytes;
+  return std::min(std::max(kMessages * limits.max_message_bytes, kToldBytes),
+                  limits.memory_limit / kShare);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
@@ -107,11 +133,17 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
       ConnectionsFor(max_connections, RaiseDescriptorLimit());
   if (!connections.ok()) return connections.status();
   max_connections = *connections;
+  const absl::StatusOr<memory::MemoryLimit> limit = memory::MemoryLimitFor(
+      config.limits.memory_limit, NeededFor(config.limits.max_message_bytes));
+  if (!limit.ok()) return limit.status();
+  config.limits.memory_limit = limit->bytes;
+  config.limits.max_arriving_bytes = MaxArriving(config.limits);
+  auto ledger = std::make_unique<memory::Ledger>(limit->bytes);
   absl::StatusOr<std::unique_ptr<weights::Store>> store =
       OpenStore(config.store_location, std::move(reservation.store_lock));
   if (!store.ok()) return store.status();
   absl::StatusOr<std::unique_ptr<weights::Catalog>> catalog =
-      weights::Catalog::Open(*std::move(store));
+      weights::Catalog::Open(*std::move(store), *ledger);
   if (!catalog.ok()) {
     return absl::Status(catalog.status().code(),
                         absl::StrCat("--store ", config.store, ": ",
@@ -121,26 +153,36 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     spdlog::warn("damaged in the weight store, and not served: {}", damaged);
   }
   std::unique_ptr<Server> server(
-      new Server(config, facts, *std::move(catalog)));
+      new Server(config, facts, std::move(ledger), *std::move(catalog)));
   absl::Status status = server->Listen(config, std::move(reservation.sockets));
   if (!status.ok()) return status;
   return server;
 }
 
 Server::Server(const Config& config, const rpc::ServerFacts& facts,
+               std::unique_ptr<memory::Ledger> ledger,
                std::unique_ptr<weights::Catalog> catalog)
-    : catalog_(std::move(catalog)),
-      admission_(config.limits),
-      buffers_(config.limits.max_bytes_in_flight / kIdleShare),
+    : ledger_(std::move(ledger)),
+      free_memory_(*ledger_, config.limits.memory_limit / kIdleShare),
+      catalog_(std::move(catalog)),
+      admission_(config.limits, *ledger_),
+      buffers_(config.limits.memory_limit / kIdleShare, *ledger_),
       sender_(1),
       compute_(config.threads > 0 ? config.threads : core::AvailableCpus()),
       writer_(1),
       service_(rpc::NewAttentionService({*catalog_, compute_, writer_, sender_,
-                                         buffers_, admission_, config.limits,
-                                         facts})),
-      health_({kServiceName}, compute_),
-      reflection_(AllServices()),
-      unknown_methods_(rpc::NewUnknownMethods(AllServices(), compute_)) {}
+                                         buffers_, *ledger_, admission_,
+                                         uploads_, config.limits, facts})),
+      health_({kServiceName}, DoorOfAll()),
+      reflection_(AllServices(), admission_.arrivals()),
+      unknown_methods_(rpc::NewUnknownMethods(AllServices(), DoorOfAll())) {
+  ledger_->set_on_shortage([this] { buffers_.ReleaseIdle(); });
+}
+
+rpc::Door Server::DoorOfAll() {
+  return {/*admission=*/nullptr, admission_.arrivals(), compute_,
+          /*max_axis=*/0};
+}
 
 absl::Status Server::Listen(
     const Config& config, std::vector<std::vector<ListeningSocket>> reserved) {
@@ -166,6 +208,11 @@ absl::Status Server::Listen(
   if (!started.ok()) return started;
   accept_loop_ = std::make_unique<AcceptLoop>(
       std::move(sockets), config.limits.connections.max_connections,
+      Connections(ArrivingLimits(config.limits), admission_.arrivals(),
+                  *ledger_,
+                  [this] {
+                    return memory::AllocatedBytes() + buffers_.mapped_bytes();
+                  }),
       [this](const ListeningSocket& socket, Descriptor connection) {
         Acceptor::NewConnectionParameters parameters;
         parameters.listener_fd = socket.fd();
@@ -198,6 +245,12 @@ absl::Status Server::StartGrpc(
   RefuseCompression(builder);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytes);
   LimitConnections(limits, builder);
+  // Measuring a connection's bandwidth opens its windows: what a stream's
+  // client sends ahead of who reads it would be MiB, and not 64 KiB.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // The last line: beyond it gRPC cancels calls of its own choice.
+  builder.SetResourceQuota(grpc::ResourceQuota("server").Resize(
+      static_cast<size_t>(ledger_->limit() / kGrpcShare)));
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr) return absl::InternalError("gRPC does not start");
   health_.SetServing(true);
@@ -217,6 +270,12 @@ void Server::StopListening() {
   health_.SetServing(false);
   health_.EndWatches();  // which would keep their connections from leaving
   accept_loop_->StopAccepting();
+}
+
+int64_t Server::bytes_in_flight() const {
+  using memory::Kind;
+  return ledger_->held(Kind::kMessages) + ledger_->held(Kind::kWorkspaces) +
+         ledger_->held(Kind::kReplies) + ledger_->held(Kind::kUploads);
 }
 
 void Server::Drain() {

@@ -12,6 +12,8 @@
 #include "server/core/pool/compute_pool.h"
 #include "server/listener/accept_loop.h"
 #include "server/listener/listening_socket.h"
+#include "server/memory/free_memory.h"
+#include "server/memory/ledger.h"
 #include "server/reservation.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/door/admission.h"
@@ -41,8 +43,9 @@ class Server {
   // Loads the store, starts threads and accepts connections; logs what is
   // damaged in the store. `reservation` is of this config. Errors are
   // OpenStore's and Catalog::Open's; FAILED_PRECONDITION if this process may
-  // not open as many files as --max-connections takes; INVALID_ARGUMENT for a
-  // TLS file that cannot be used.
+  // not open as many files as --max-connections takes, or hold enough memory to
+  // work (memory::MemoryLimitFor); INVALID_ARGUMENT for a TLS file that cannot
+  // be used.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       Config config, const rpc::ServerFacts& facts, Reservation reservation);
 
@@ -78,8 +81,10 @@ class Server {
   // Whether no call is in flight.
   bool idle() const { return admission_.idle(); }
 
+  // What memory is held.
+  const memory::Ledger& ledger() const { return *ledger_; }
   // Bytes held for the calls in flight.
-  int64_t bytes_in_flight() const { return admission_.bytes(); }
+  int64_t bytes_in_flight() const;
 
   // Closes the port and cancels the calls in flight; returns when all have been
   // answered.
@@ -87,15 +92,21 @@ class Server {
 
  private:
   Server(const Config& config, const rpc::ServerFacts& facts,
+         std::unique_ptr<memory::Ledger> ledger,
          std::unique_ptr<weights::Catalog> catalog);
+  // Of calls that are answered when nothing else is.
+  rpc::Door DoorOfAll();
   absl::Status Listen(const Config& config,
                       std::vector<std::vector<ListeningSocket>> reserved);
   absl::Status StartGrpc(const rpc::ConnectionLimits& limits,
                          std::shared_ptr<grpc::ServerCredentials> of_tcp);
 
+  const std::unique_ptr<memory::Ledger> ledger_;  // outlives who takes memory
+  memory::FreeMemory free_memory_;
   const std::unique_ptr<weights::Catalog> catalog_;
   rpc::Admission admission_;
   rpc::BufferPool buffers_;
+  rpc::Uploads uploads_;
   core::ComputePool sender_;  // before compute_, which hands it replies
   core::ComputePool compute_;
   core::ComputePool writer_;

@@ -135,8 +135,9 @@ def prove_cuts(context):
     # Two uploads at once do not fit, so each shows that the one before has given
     # its budget back.
     budget = set_bytes + set_bytes // 2
-    with running_server(context, "--max-bytes-in-flight",
-                        str(budget)) as (address, pid):
+    # An eighth of the limit is never lent.
+    with running_server(context, "--memory-limit", str(budget * 8 // 7 + 8),
+                        "--max-message-bytes", "2MiB") as (address, pid):
         # The memory that transfers take on the way is there.
         transfer(context, "upload", address, "warm", 512)
         run_attention(context, address, "weights", "delete", "warm")

@@ -21,6 +21,10 @@ constexpr int kPauseMilliseconds = 10;
 
 constexpr int kAtOnce = 64;
 
+// How often it looks at what is arriving. On a fast network a connection brings
+// some 50 MB in this time.
+constexpr int kWatchMilliseconds = 50;
+
 bool IsOutOfSomething(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS ||
          error == ENOMEM;
@@ -29,12 +33,14 @@ bool IsOutOfSomething(int error) {
 }  // namespace
 
 AcceptLoop::AcceptLoop(std::vector<ListeningSocket> sockets,
-                       int64_t max_connections, HandOver hand_over)
+                       int64_t max_connections, Connections connections,
+                       HandOver hand_over)
     : sockets_(std::move(sockets)),
       max_connections_(static_cast<size_t>(max_connections)),
       hand_over_(std::move(hand_over)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      connections_(std::move(connections)),
       left_to_empty_(ListeningSocket::kBacklog *
                      static_cast<int>(sockets_.size())) {
   Watch(EPOLL_CTL_ADD, event_.get(), EPOLLIN);
@@ -69,10 +75,18 @@ void AcceptLoop::Watch(int how, int fd, uint32_t events) {
 
 void AcceptLoop::Run() {
   std::array<epoll_event, 64> events;
+  auto watched = std::chrono::steady_clock::now();
   while (true) {
     const int count =
         epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
-                   paused_ ? kPauseMilliseconds : -1);
+                   paused_                   ? kPauseMilliseconds
+                   : connections_.size() > 0 ? kWatchMilliseconds
+                                             : -1);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - watched >= std::chrono::milliseconds(kWatchMilliseconds)) {
+      connections_.Watch(now);
+      watched = now;
+    }
     for (int i = 0; i < count; ++i) {
       const int fd = events[static_cast<size_t>(i)].data.fd;
       const auto socket = std::find_if(

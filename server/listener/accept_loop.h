@@ -36,9 +36,10 @@ class AcceptLoop {
   static constexpr std::chrono::minutes kBetweenWarnings{1};
 
   // REQUIRES: sockets is not empty; max_connections >= 1. `hand_over` is called
-  // on the loop's own thread.
+  // on the loop's own thread, which also watches what is arriving on
+  // `connections`.
   AcceptLoop(std::vector<ListeningSocket> sockets, int64_t max_connections,
-             HandOver hand_over);
+             Connections connections, HandOver hand_over);
   // Stops.
   ~AcceptLoop();
   AcceptLoop(const AcceptLoop&) = delete;

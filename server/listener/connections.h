@@ -4,11 +4,16 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
-#include <unordered_map>
+#include <utility>
 
 #include "server/listener/descriptor.h"
+#include "server/listener/incoming.h"
+#include "server/memory/ledger.h"
+#include "server/rpc/door/arrivals.h"
 
 namespace attention::server {
 
@@ -18,6 +23,26 @@ namespace attention::server {
 // it, so a duplicate keeps nothing open. Not thread-safe.
 class Connections {
  public:
+  using Clock = std::chrono::steady_clock;
+
+  // What one connection may have under way that has reached no call.
+  struct Limits {
+    int64_t arriving_bytes;
+    Clock::duration receive_idle;
+  };
+
+  // Bytes that the process has allocated.
+  using Allocated = std::function<int64_t()>;
+
+  // Both outlive this.
+  Connections(const Limits& limits, rpc::Arrivals& arrivals,
+              memory::Ledger& ledger, Allocated allocated)
+      : limits_(limits),
+        arrivals_(arrivals),
+        ledger_(ledger),
+        allocated_(std::move(allocated)),
+        allocated_at_start_(allocated_()) {}
+
   // `duplicate` of a connection that was just accepted.
   void Add(Descriptor duplicate);
   // Of one that has ended. Nothing if there is no such connection.
@@ -28,6 +53,12 @@ class Connections {
   // counted until it is removed. Nothing if all are being ended already.
   void EndIdlestOfMost();
 
+  // Looks at what is arriving on some of the connections, all of them in turn
+  // and those with much of it each time, and ends those that go beyond a limit;
+  // also, while more is held than the ledger lends, the one with most. What is
+  // held is what the ledger says, or, where that is more, what is allocated.
+  void Watch(Clock::time_point now);
+
   size_t size() const { return open_.size(); }
   // Those that nobody has ended yet.
   size_t wanted() const { return wanted_; }
@@ -36,15 +67,28 @@ class Connections {
   struct Connection {
     Descriptor duplicate;
     std::string address;  // of the peer, without its port
-    std::chrono::steady_clock::time_point since;
+    std::string peer;     // as gRPC writes it
+    Clock::time_point since;
+    Incoming incoming;
     bool is_ending = false;
   };
   // Milliseconds without a byte in or out; since it was accepted where the
   // system does not tell, as of Unix sockets.
   static int64_t SilentFor(const Connection& connection);
   void Forget(Connection& connection);
+  void End(Connection& connection);
+  // Why it is to be ended for what is arriving; empty if it is not.
+  std::string Fault(const Connection& connection, Clock::time_point now) const;
+  void EndLargest();
+  bool IsMemoryOut() const;
 
-  std::unordered_map<int, Connection> open_;
+  const Limits limits_;
+  rpc::Arrivals& arrivals_;
+  memory::Ledger& ledger_;
+  const Allocated allocated_;
+  const int64_t allocated_at_start_;
+  std::map<int, Connection> open_;  // by the duplicate
+  int looked_at_ = -1;              // the last duplicate whose turn it was
   std::map<std::string, size_t> wanted_of_;  // by address
   size_t wanted_ = 0;
 };

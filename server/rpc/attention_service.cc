@@ -13,6 +13,7 @@
 #include "attention/v1/attention.grpc.pb.h"
 #include "proto/field_error.h"
 #include "server/core/kernel/strip_kernel.h"
+#include "server/memory/allocated.h"
 #include "server/rpc/compute/handler.h"
 #include "server/rpc/compute/reply.h"
 #include "server/rpc/compute/stream.h"
@@ -69,6 +70,27 @@ void Describe(const ConnectionLimits& limits, v1::Limits& reply) {
       DurationOf(limits.handshake_timeout_seconds);
 }
 
+void DescribeMemory(const Backend& backend, v1::Memory& reply) {
+  using memory::Kind;
+  const memory::Ledger& ledger = backend.ledger;
+  reply.set_limit(ledger.limit());
+  reply.set_lendable(ledger.lendable());
+  reply.set_arriving(ledger.held(Kind::kArriving));
+  reply.set_messages(ledger.held(Kind::kMessages));
+  reply.set_workspaces(ledger.held(Kind::kWorkspaces));
+  reply.set_replies(ledger.held(Kind::kReplies));
+  reply.set_uploads(ledger.held(Kind::kUploads));
+  reply.set_weights(ledger.held(Kind::kWeights));
+  reply.set_converted_weights(ledger.held(Kind::kConvertedWeights));
+  reply.set_idle_buffers(ledger.held(Kind::kIdleBuffers));
+  // Summed here, so that it is the sum of what is told beside it.
+  reply.set_held(reply.arriving() + reply.messages() + reply.workspaces() +
+                 reply.replies() + reply.uploads() + reply.weights() +
+                 reply.converted_weights() + reply.idle_buffers());
+  reply.set_allocated(memory::AllocatedBytes() +
+                      backend.buffers.mapped_bytes());
+}
+
 void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   reply.set_version(backend.facts.version);
   const core::BlasReport& blas = backend.facts.blas;
@@ -90,12 +112,19 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
   limits.set_max_multiply_adds(backend.limits.max_multiply_adds);
   limits.set_max_axis(backend.limits.max_axis);
   limits.set_max_requests_in_flight(backend.limits.max_requests_in_flight);
-  limits.set_max_bytes_in_flight(backend.limits.max_bytes_in_flight);
+  limits.set_memory_limit(backend.limits.memory_limit);
   limits.set_max_stream_in_flight(backend.limits.max_stream_in_flight);
   limits.set_max_weight_set_bytes(backend.limits.max_weight_set_bytes);
-  *limits.mutable_max_upload_idle() =
-      DurationOf(backend.limits.max_upload_idle_seconds);
+  limits.set_max_arriving_bytes(backend.limits.max_arriving_bytes);
+  limits.set_max_open_streams(backend.limits.max_open_streams);
+  *limits.mutable_max_transfer_idle() =
+      DurationOf(backend.limits.max_transfer_idle_seconds);
+  *limits.mutable_receive_idle() =
+      DurationOf(backend.limits.receive_idle_seconds);
+  *limits.mutable_max_stream_idle() =
+      DurationOf(backend.limits.max_stream_idle_seconds);
   Describe(backend.limits.connections, limits);
+  DescribeMemory(backend, *reply.mutable_memory());
   reply.add_features("stream-attention");
   reply.add_features("upload-weights");
   reply.add_features("inline-weights");
@@ -103,7 +132,7 @@ void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
 
 // The contents a SetWeightsRequest brings or describes.
 absl::StatusOr<weights::WeightSetContents> ContentsOf(
-    const v1::SetWeightsRequest& request, const Limits& limits) {
+    const v1::SetWeightsRequest& request, const Limits& limits, Call& call) {
   switch (request.source_case()) {
     case v1::SetWeightsRequest::kWeights: {
       CodecLimits codec_limits;
@@ -114,6 +143,11 @@ absl::StatusOr<weights::WeightSetContents> ContentsOf(
       absl::StatusOr<weights::Initializer> initializer =
           InitializerFromProto(request.initializer());
       if (!initializer.ok()) return initializer.status();
+      // Sizes that are out of range are refused below.
+      const int64_t bytes = std::clamp<int64_t>(
+          weights::InitializedBytes(*initializer), 0, limits.max_message_bytes);
+      absl::Status lent = call.TakeBytes(memory::Kind::kMessages, bytes);
+      if (!lent.ok()) return lent;
       absl::StatusOr<weights::WeightSetContents> drawn =
           weights::Initialize(*initializer, limits.max_message_bytes);
       if (absl::IsResourceExhausted(drawn.status())) {
@@ -133,9 +167,10 @@ absl::StatusOr<weights::WeightSetContents> ContentsOf(
 }
 
 absl::Status Set(const v1::SetWeightsRequest& request, const Limits& limits,
-                 weights::Catalog& catalog, v1::SetWeightsResponse& reply) {
+                 weights::Catalog& catalog, Call& call,
+                 v1::SetWeightsResponse& reply) {
   absl::StatusOr<weights::WeightSetContents> contents =
-      ContentsOf(request, limits);
+      ContentsOf(request, limits, call);
   if (!contents.ok()) return contents.status();
   weights::SetRequest set;
   set.name = request.name();
@@ -236,8 +271,9 @@ class AttentionService final : public Base {
     return ServeMessage<v1::SetWeightsRequest, v1::SetWeightsResponse>(
         *context, DoorOf(backend_), "SetWeights", request, reply,
         [this](const CallPointer& call, const auto& message, auto& answer) {
-          OnWriter(call, [this, &message, &answer] {
-            return Set(message, backend_.limits, backend_.catalog, answer);
+          OnWriter(call, [this, call, &message, &answer] {
+            return Set(message, backend_.limits, backend_.catalog, *call,
+                       answer);
           });
         });
   }

@@ -6,10 +6,12 @@
 
 #include "server/core/blas/kernels.h"
 #include "server/core/pool/compute_pool.h"
+#include "server/memory/ledger.h"
 #include "server/rpc/door/admission.h"
 #include "server/rpc/door/door.h"
 #include "server/rpc/door/limits.h"
 #include "server/rpc/tensors/buffer_pool.h"
+#include "server/rpc/weights/uploads.h"
 #include "server/weights/catalog.h"
 
 namespace attention::rpc {
@@ -31,14 +33,24 @@ struct Backend {
   core::ComputePool& sender;
   // Memory of the tensors in requests and replies.
   BufferPool& buffers;
+  memory::Ledger& ledger;
   Admission& admission;
+  Uploads& uploads;
   Limits limits;
   ServerFacts facts;
 };
 
 // The door of all methods that count as requests.
 inline Door DoorOf(const Backend& backend) {
-  return {&backend.admission, backend.compute, backend.limits.max_axis};
+  return {&backend.admission, backend.admission.arrivals(), backend.compute,
+          backend.limits.max_axis};
+}
+
+// The same of those that stay open.
+inline Door StreamDoorOf(const Backend& backend) {
+  Door door = DoorOf(backend);
+  door.is_stream = true;
+  return door;
 }
 
 }  // namespace attention::rpc

@@ -95,8 +95,8 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
 class Health::Impl final : public Base {
  public:
-  Impl(std::vector<std::string> services, core::ComputePool& pool)
-      : services_(std::move(services)), door_{nullptr, pool, 0} {}
+  Impl(std::vector<std::string> services, const Door& door)
+      : services_(std::move(services)), door_(door) {}
 
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
                                   const grpc::ByteBuffer* request,
@@ -120,8 +120,9 @@ class Health::Impl final : public Base {
   }
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Watch(
-      grpc::CallbackServerContext* /*context*/,
+      grpc::CallbackServerContext* context,
       const grpc::ByteBuffer* request) override {
+    ArrivalOf(*context, door_.arrivals, request);
     HealthCheckRequest message;
     // gRPC's own object, which nobody else reads.
     absl::Status status = ReadShort(const_cast<grpc::ByteBuffer&>(*request),
@@ -191,8 +192,8 @@ class Health::Impl final : public Base {
   std::set<rpc::Watch*> watches_;
 };
 
-Health::Health(std::vector<std::string> services, core::ComputePool& pool)
-    : impl_(std::make_unique<Impl>(std::move(services), pool)) {}
+Health::Health(std::vector<std::string> services, const Door& door)
+    : impl_(std::make_unique<Impl>(std::move(services), door)) {}
 Health::~Health() = default;
 
 grpc::Service& Health::service() { return *impl_; }

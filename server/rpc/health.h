@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "server/core/pool/compute_pool.h"
+#include "server/rpc/door/door.h"
 
 namespace attention::rpc {
 
@@ -26,7 +26,7 @@ class Health {
   // Speaks for `services` and, as "", for the server; of any other service
   // Check says NOT_FOUND and Watch SERVICE_UNKNOWN. NOT_SERVING until
   // SetServing. `pool` outlives the service.
-  Health(std::vector<std::string> services, core::ComputePool& pool);
+  Health(std::vector<std::string> services, const Door& door);
   ~Health();
   Health(const Health&) = delete;
   Health& operator=(const Health&) = delete;

@@ -182,14 +182,18 @@ class Index {
 class ReflectionStream final : public Stream {
  public:
   // `done` is called last.
-  ReflectionStream(const Index& index, std::function<void()> done)
-      : index_(index), done_(std::move(done)) {}
+  ReflectionStream(const Index& index, std::shared_ptr<Arrival> arrival,
+                   std::function<void()> done)
+      : index_(index), arrival_(std::move(arrival)), done_(std::move(done)) {}
 
   void Start() { StartRead(&request_); }
 
   void OnReadDone(bool ok) override {
     // Also after a cancellation, when nobody reads the status any more.
     if (!ok) return Finish(grpc::Status::OK);
+    if (arrival_ != nullptr) {
+      arrival_->OnMessage(static_cast<int64_t>(request_.Length()));
+    }
     ServerReflectionRequest message;
     const absl::Status status =
         ReadShort(request_, "ServerReflectionInfo", message);
@@ -204,12 +208,15 @@ class ReflectionStream final : public Stream {
   }
 
   void OnDone() override {
+    // Whatever else was sent, nobody has read it.
+    if (arrival_ != nullptr) arrival_->OnBroken();
     done_();
     delete this;
   }
 
  private:
   const Index& index_;
+  const std::shared_ptr<Arrival> arrival_;
   const std::function<void()> done_;
   grpc::ByteBuffer request_;
   grpc::ByteBuffer response_;
@@ -218,12 +225,14 @@ class ReflectionStream final : public Stream {
 // The streams of both services.
 class Streams {
  public:
-  explicit Streams(const std::vector<std::string>& services)
-      : index_(services) {}
+  Streams(const std::vector<std::string>& services, const Arrivals& arrivals)
+      : index_(services), arrivals_(arrivals) {}
 
-  Stream* Open() {
+  Stream* Open(const grpc::CallbackServerContext& context) {
     // gRPC calls no reaction before this function has returned.
-    auto* const stream = new ReflectionStream(index_, [this] { --open_; });
+    auto* const stream = new ReflectionStream(
+        index_, ArrivalOf(context, arrivals_, /*request=*/nullptr),
+        [this] { --open_; });
     if (++open_ > Reflection::kMaxStreams) {
       stream->Finish(ToGrpcStatus(MayFitLater(absl::ResourceExhaustedError(
           absl::StrCat("the server already has ", Reflection::kMaxStreams,
@@ -236,6 +245,7 @@ class Streams {
 
  private:
   const Index index_;
+  const Arrivals& arrivals_;
   std::atomic<int> open_{0};
 };
 
@@ -247,9 +257,8 @@ class ReflectionService final
  public:
   explicit ReflectionService(Streams& streams) : streams_(streams) {}
 
-  Stream* ServerReflectionInfo(
-      grpc::CallbackServerContext* /*context*/) override {
-    return streams_.Open();
+  Stream* ServerReflectionInfo(grpc::CallbackServerContext* context) override {
+    return streams_.Open(*context);
   }
 
  private:
@@ -260,8 +269,8 @@ class ReflectionService final
 
 class Reflection::Impl {
  public:
-  explicit Impl(const std::vector<std::string>& services)
-      : streams_(services) {}
+  Impl(const std::vector<std::string>& services, const Arrivals& arrivals)
+      : streams_(services, arrivals) {}
 
   Streams streams_;
   ReflectionService<grpc::reflection::v1::ServerReflection> service_{streams_};
@@ -269,8 +278,9 @@ class Reflection::Impl {
       streams_};
 };
 
-Reflection::Reflection(const std::vector<std::string>& services)
-    : impl_(std::make_unique<Impl>(services)) {}
+Reflection::Reflection(const std::vector<std::string>& services,
+                       const Arrivals& arrivals)
+    : impl_(std::make_unique<Impl>(services, arrivals)) {}
 Reflection::~Reflection() = default;
 
 grpc::Service& Reflection::service() { return impl_->service_; }

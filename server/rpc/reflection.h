@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "server/rpc/door/arrivals.h"
+
 namespace attention::rpc {
 
 // v1, and v1alpha for older tools: the same bytes under two names. Everything
@@ -21,7 +23,9 @@ class Reflection {
   static constexpr int kMaxStreams = 64;
 
   // REQUIRES: all of `services` are compiled in.
-  explicit Reflection(const std::vector<std::string>& services);
+  // `arrivals` outlives this.
+  Reflection(const std::vector<std::string>& services,
+             const Arrivals& arrivals);
   ~Reflection();
   Reflection(const Reflection&) = delete;
   Reflection& operator=(const Reflection&) = delete;

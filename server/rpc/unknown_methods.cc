@@ -20,7 +20,11 @@ namespace {
 class Refusal final : public grpc::ServerGenericBidiReactor {
  public:
   void Hold(Held held) { held_ = std::move(held); }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    // Whatever was sent for it, nobody has read it.
+    if (held_.arrival != nullptr) held_.arrival->OnBroken();
+    delete this;
+  }
 
  private:
   Held held_;
@@ -28,8 +32,8 @@ class Refusal final : public grpc::ServerGenericBidiReactor {
 
 class UnknownMethods final : public grpc::CallbackGenericService {
  public:
-  UnknownMethods(std::vector<std::string> services, core::ComputePool& pool)
-      : services_(std::move(services)), door_{nullptr, pool, 0} {}
+  UnknownMethods(std::vector<std::string> services, const Door& door)
+      : services_(std::move(services)), door_(door) {}
 
   grpc::ServerGenericBidiReactor* CreateReactor(
       grpc::GenericCallbackServerContext* context) override {
@@ -80,8 +84,8 @@ class UnknownMethods final : public grpc::CallbackGenericService {
 }  // namespace
 
 std::unique_ptr<grpc::CallbackGenericService> NewUnknownMethods(
-    std::vector<std::string> services, core::ComputePool& pool) {
-  return std::make_unique<UnknownMethods>(std::move(services), pool);
+    std::vector<std::string> services, const Door& door) {
+  return std::make_unique<UnknownMethods>(std::move(services), door);
 }
 
 }  // namespace attention::rpc

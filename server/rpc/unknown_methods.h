@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "server/core/pool/compute_pool.h"
+#include "server/rpc/door/door.h"
 
 namespace attention::rpc {
 
@@ -16,7 +16,7 @@ namespace attention::rpc {
 // such service, with `services`; reads no message. Thread-safe. REQUIRES: all
 // of `services` are compiled in. `pool` outlives it.
 std::unique_ptr<grpc::CallbackGenericService> NewUnknownMethods(
-    std::vector<std::string> services, core::ComputePool& pool);
+    std::vector<std::string> services, const Door& door);
 
 }  // namespace attention::rpc
 

@@ -115,7 +115,8 @@ struct Catalog::Change {
   std::function<absl::Status(const StoredWeightSet&)> store;
 };
 
-Catalog::Catalog(std::unique_ptr<Store> store) : store_(std::move(store)) {}
+Catalog::Catalog(std::unique_ptr<Store> store, memory::Ledger& ledger)
+    : ledger_(ledger), store_(std::move(store)) {}
 
 std::shared_ptr<const Snapshot> Catalog::snapshot() const {
   return std::atomic_load(&snapshot_);
@@ -126,8 +127,8 @@ void Catalog::Publish(std::shared_ptr<const Snapshot> next) {
 }
 
 absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(
-    std::unique_ptr<Store> store) {
-  std::unique_ptr<Catalog> catalog(new Catalog(std::move(store)));
+    std::unique_ptr<Store> store, memory::Ledger& ledger) {
+  std::unique_ptr<Catalog> catalog(new Catalog(std::move(store), ledger));
   if (absl::Status status = catalog->Refresh(); !status.ok()) return status;
   return catalog;
 }
@@ -138,7 +139,7 @@ absl::Status Catalog::Refresh() {
 }
 
 absl::Status Catalog::Load() {
-  absl::StatusOr<StoreContents> loaded = store_->LoadAll();
+  absl::StatusOr<StoreContents> loaded = store_->LoadAll(ledger_);
   if (!loaded.ok()) return loaded.status();
   std::vector<SetPointer> sets;
   std::set<std::string> names;
@@ -216,9 +217,20 @@ absl::StatusOr<VersionPointer> Catalog::Set(SetRequest request) {
   if (absl::Status status = CheckFields(record, options); !status.ok()) {
     return status;
   }
+  const absl::StatusOr<WeightSetDims> dims = CheckShapes(record.contents);
+  if (!dims.ok()) return dims.status();
+  memory::Loan held(ledger_, memory::Kind::kWeights);
+  if (const int64_t bytes =
+          HeldBytes(record.contents.dtype, DataBytes(record.contents));
+      !held.Take(bytes)) {
+    return FieldError(absl::StatusCode::kResourceExhausted, "weights",
+                      absl::StrCat("takes ", bytes,
+                                   " bytes, which is more than --memory-limit "
+                                   "leaves to lend"));
+  }
   // Reads every element; writers of other weight sets do not wait for it.
   absl::StatusOr<std::unique_ptr<WeightSetVersion>> made =
-      WeightSetVersion::Make(std::move(record));
+      WeightSetVersion::Make(std::move(record), std::move(held));
   if (!made.ok()) return made.status();
   return Append(*std::move(made), options);
 }

@@ -43,13 +43,15 @@ struct AppendOptions {
 //
 // Errors name fields as the contract does, those about a WeightSetSelector
 // below "weight_set": INVALID_ARGUMENT, NOT_FOUND (naming what there is),
-// ABORTED (naming the present version), FAILED_PRECONDITION; or they are the
-// store's.
+// ABORTED (naming the present version), FAILED_PRECONDITION,
+// RESOURCE_EXHAUSTED; or they are the store's.
 class Catalog {
  public:
-  // Loads what the store holds; DATA_LOSS if that contradicts itself.
+  // Loads what the store holds; DATA_LOSS if that contradicts itself,
+  // RESOURCE_EXHAUSTED if it is more than `ledger` lends. What versions hold is
+  // taken out of that, which outlives this and them.
   static absl::StatusOr<std::unique_ptr<Catalog>> Open(
-      std::unique_ptr<Store> store);
+      std::unique_ptr<Store> store, memory::Ledger& ledger);
 
   absl::StatusOr<std::shared_ptr<const WeightSetVersion>> Find(
       const std::string& name, const Which& which) const;
@@ -101,12 +103,13 @@ class Catalog {
 
  private:
   struct Change;
-  explicit Catalog(std::unique_ptr<Store> store);
+  Catalog(std::unique_ptr<Store> store, memory::Ledger& ledger);
   std::shared_ptr<const Snapshot> snapshot() const;
   void Publish(std::shared_ptr<const Snapshot> next);
   absl::Status Load();
   absl::Status Write(const std::string& name, const Change& change);
 
+  memory::Ledger& ledger_;
   const std::unique_ptr<Store> store_;
   mutable std::mutex writer_;  // one writer at a time; readers never take it
   std::vector<std::string> damaged_;  // guarded by writer_

@@ -192,6 +192,22 @@ absl::StatusOr<WeightSetDims> Check(const WeightSetContents& contents,
 
 }  // namespace
 
+int64_t DataBytes(const WeightSetContents& contents) {
+  int64_t bytes = 0;
+  for (const NamedTensor& named : NamedTensors(contents)) {
+    bytes =
+        core::SaturatingAdd(bytes, DataBytes(*named.tensor, contents.dtype));
+  }
+  return bytes;
+}
+
+int64_t HeldBytes(DType dtype, int64_t data_bytes) {
+  const int64_t element = ElementSize(dtype);
+  constexpr int64_t kFloat = sizeof(float);
+  if (element == 0 || element >= kFloat) return data_bytes;
+  return core::SaturatingMultiply(data_bytes, 1 + kFloat / element);
+}
+
 int64_t DataBytes(const StoredTensor& tensor, DType dtype) {
   int64_t bytes = ElementSize(dtype);
   for (const int64_t axis : tensor.shape) {

@@ -68,6 +68,15 @@ struct WeightSetDims {
 // REQUIRES: no axis is negative.
 int64_t DataBytes(const StoredTensor& tensor, DType dtype);
 
+// Bytes of all tensors together; saturates. The data need not have come yet.
+// REQUIRES: as DataBytes.
+int64_t DataBytes(const WeightSetContents& contents);
+
+// Bytes that a version holds whose tensors have `data_bytes`: of those, and of
+// the same in float where the dtype is not one to compute in (FLOAT16,
+// BFLOAT16). Saturates.
+int64_t HeldBytes(DType dtype, int64_t data_bytes);
+
 // The widths, if the shapes agree with each other and the head counts;
 // FieldErrors below "weights", such as "weights.key.weight.shape[1]". Does not
 // look at data, which need not have come yet.

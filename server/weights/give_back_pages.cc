@@ -9,8 +9,15 @@
 namespace attention::weights {
 namespace {
 
+void GiveBack(StoredProjection& projection) {
+  GiveBackPages(projection.weight.data);
+  if (projection.bias.has_value()) GiveBackPages(projection.bias->data);
+}
+
+}  // namespace
+
 // The whole pages that `data` lies on; what shares a page with others stays.
-void GiveBack(std::string& data) {
+void GiveBackPages(std::string& data) {
   static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto first = reinterpret_cast<uintptr_t>(data.data());
   const uintptr_t begin = (first + page - 1) / page * page;
@@ -19,13 +26,6 @@ void GiveBack(std::string& data) {
   // A failure costs memory until the allocator uses it again, and nothing else.
   madvise(data.data() + (begin - first), end - begin, MADV_DONTNEED);
 }
-
-void GiveBack(StoredProjection& projection) {
-  GiveBack(projection.weight.data);
-  if (projection.bias.has_value()) GiveBack(projection.bias->data);
-}
-
-}  // namespace
 
 void GiveBackPages(WeightSetContents& contents) {
   GiveBack(contents.query);

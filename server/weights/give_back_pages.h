@@ -2,6 +2,8 @@
 #ifndef SERVER_WEIGHTS_GIVE_BACK_PAGES_H_
 #define SERVER_WEIGHTS_GIVE_BACK_PAGES_H_
 
+#include <string>
+
 #include "server/weights/contents.h"
 
 namespace attention::weights {
@@ -10,6 +12,9 @@ namespace attention::weights {
 // do when it is freed (docs/adr/0008-tcmalloc.md); it takes some 50 ms for each
 // GiB. The data are undefined afterwards, and only good to be freed.
 void GiveBackPages(WeightSetContents& contents);
+
+// The same of one string.
+void GiveBackPages(std::string& data);
 
 }  // namespace attention::weights
 

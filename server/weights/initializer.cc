@@ -144,36 +144,48 @@ StoredProjection DrawProjection(const Widths& widths, bool bias,
   return projection;
 }
 
+struct AllWidths {
+  Widths query;
+  Widths key;
+  Widths value;
+  Widths output;
+};
+
+AllWidths WidthsOf(const WeightSetDims& dims) {
+  using core::SaturatingMultiply;
+  return {
+      {dims.query_width, SaturatingMultiply(dims.num_heads, dims.head_dim)},
+      {dims.key_width, SaturatingMultiply(dims.num_kv_heads, dims.head_dim)},
+      {dims.value_width, SaturatingMultiply(dims.num_kv_heads, dims.value_dim)},
+      {SaturatingMultiply(dims.num_heads, dims.value_dim), dims.output_width}};
+}
+
 }  // namespace
+
+int64_t InitializedBytes(const Initializer& initializer) {
+  const AllWidths widths = WidthsOf(initializer.dims);
+  const bool bias = initializer.input_bias;
+  int64_t elements = Elements(widths.query, bias);
+  elements = core::SaturatingAdd(elements, Elements(widths.key, bias));
+  elements = core::SaturatingAdd(elements, Elements(widths.value, bias));
+  elements = core::SaturatingAdd(
+      elements, Elements(widths.output, initializer.output_bias));
+  return core::SaturatingMultiply(elements, sizeof(float));
+}
 
 absl::StatusOr<WeightSetContents> Initialize(const Initializer& initializer,
                                              int64_t max_bytes) {
   if (absl::Status sizes = CheckSizes(initializer); !sizes.ok()) return sizes;
-
-  const WeightSetDims& dims = initializer.dims;
-  const bool bias = initializer.input_bias;
-  const Widths query{dims.query_width,
-                     core::SaturatingMultiply(dims.num_heads, dims.head_dim)};
-  const Widths key{dims.key_width,
-                   core::SaturatingMultiply(dims.num_kv_heads, dims.head_dim)};
-  const Widths value{dims.value_width, core::SaturatingMultiply(
-                                           dims.num_kv_heads, dims.value_dim)};
-  const Widths output{core::SaturatingMultiply(dims.num_heads, dims.value_dim),
-                      dims.output_width};
-
-  int64_t elements = Elements(query, bias);
-  elements = core::SaturatingAdd(elements, Elements(key, bias));
-  elements = core::SaturatingAdd(elements, Elements(value, bias));
-  elements =
-      core::SaturatingAdd(elements, Elements(output, initializer.output_bias));
-  const int64_t bytes = core::SaturatingMultiply(elements, sizeof(float));
-  if (bytes > max_bytes) {
+  if (const int64_t bytes = InitializedBytes(initializer); bytes > max_bytes) {
     return FieldError(
         absl::StatusCode::kResourceExhausted, "initializer",
         absl::StrCat("describes ", bytes,
                      " bytes of weights; expected at most ", max_bytes));
   }
 
+  const WeightSetDims& dims = initializer.dims;
+  const bool bias = initializer.input_bias;
+  const auto [query, key, value, output] = WidthsOf(dims);
   Draw draw(initializer.distribution, initializer.seed);
   WeightSetContents contents;
   contents.num_heads = dims.num_heads;

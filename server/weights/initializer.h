@@ -25,6 +25,10 @@ struct Initializer {
   bool output_bias = false;
 };
 
+// Bytes of all tensors that an initializer describes; saturates. Any number if
+// a size is negative, which Initialize refuses.
+int64_t InitializedBytes(const Initializer& initializer);
+
 // FLOAT32 weights drawn in the order query, key, value, output, of each the
 // weight in row-major order of the layout and then the bias, from one mt19937,
 // as PyTorch draws float32 on a CPU: 24 bits of each 32-bit number, times

@@ -13,7 +13,7 @@ namespace {
 
 class MemoryStore : public Store {
  public:
-  absl::StatusOr<StoreContents> LoadAll() override {
+  absl::StatusOr<StoreContents> LoadAll(memory::Ledger&) override {
     StoreContents contents;
     contents.sets.reserve(sets_.size());
     for (const auto& [name, set] : sets_) contents.sets.push_back(set);

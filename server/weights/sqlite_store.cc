@@ -52,7 +52,7 @@ class SqliteStore : public Store {
   SqliteStore(std::unique_ptr<FileLock> lock, SqliteDatabase database)
       : lock_(std::move(lock)), database_(std::move(database)) {}
 
-  absl::StatusOr<StoreContents> LoadAll() override {
+  absl::StatusOr<StoreContents> LoadAll(memory::Ledger& ledger) override {
     StoreContents contents;
     SqliteStatement rows = database_.Prepare(
         "SELECT name, revision, last_version FROM weight_set ORDER BY name");
@@ -66,7 +66,7 @@ class SqliteStore : public Store {
             absl::StrCat("a weight set whose name is ", Quoted(set.name)));
         return absl::OkStatus();
       }
-      absl::Status status = LoadVersions(set, contents.damaged);
+      absl::Status status = LoadVersions(set, ledger, contents.damaged);
       if (status.ok()) status = LoadLabels(set, contents.damaged);
       if (status.ok()) contents.sets.push_back(std::move(set));
       return status;
@@ -119,7 +119,7 @@ class SqliteStore : public Store {
 
  private:
   // Adds the versions that are whole to `set`.
-  absl::Status LoadVersions(StoredWeightSet& set,
+  absl::Status LoadVersions(StoredWeightSet& set, memory::Ledger& ledger,
                             std::vector<std::string>& damaged) {
     SqliteStatement rows = database_.Prepare(
         "SELECT version FROM version WHERE name = ?1 ORDER BY version");
@@ -128,7 +128,7 @@ class SqliteStore : public Store {
       const int64_t number = rows.Number(0);
       // Even a damaged version keeps its number to itself.
       set.last_version = std::max(set.last_version, number);
-      auto version = LoadVersion(database_, set.name, number);
+      auto version = LoadVersion(database_, set.name, number, ledger);
       if (version.ok()) {
         set.versions.push_back(*std::move(version));
         return absl::OkStatus();

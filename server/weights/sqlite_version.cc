@@ -184,6 +184,25 @@ absl::Status ReadRow(SqliteDatabase& database,
   return absl::OkStatus();
 }
 
+// Takes out of the ledger what the version will hold.
+absl::StatusOr<memory::Loan> TakeFor(SqliteDatabase& database,
+                                     const WeightSetVersion::Record& record,
+                                     memory::Ledger& ledger) {
+  SqliteStatement row = database.Prepare(
+      "SELECT coalesce(sum(length(data)), 0) FROM chunk "
+      "WHERE name = ?1 AND version = ?2");
+  row.BindText(1, record.name).Bind(2, record.version);
+  const absl::StatusOr<bool> found = row.Step();
+  if (!found.ok()) return found.status();
+  const int64_t bytes = HeldBytes(record.contents.dtype, row.Number(0));
+  memory::Loan held(ledger, memory::Kind::kWeights);
+  if (held.Take(bytes)) return held;
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "version ", record.version, " of ", Quoted(record.name), " takes ", bytes,
+      " bytes and the versions before it ", ledger.held(), ", together over ",
+      ledger.lendable(), ", which is what --memory-limit lends"));
+}
+
 }  // namespace
 
 absl::Status InsertVersion(SqliteDatabase& database,
@@ -223,17 +242,21 @@ absl::Status InsertVersion(SqliteDatabase& database,
 }
 
 absl::StatusOr<std::shared_ptr<const WeightSetVersion>> LoadVersion(
-    SqliteDatabase& database, const std::string& name, int64_t version) {
+    SqliteDatabase& database, const std::string& name, int64_t version,
+    memory::Ledger& ledger) {
   WeightSetVersion::Record record;
   record.name = name;
   record.version = version;
-  for (const auto read : {ReadRow, ReadAnnotations, ReadTensors}) {
-    if (absl::Status status = read(database, record); !status.ok()) {
-      return status;
-    }
+  absl::Status status = ReadRow(database, record);
+  if (!status.ok()) return status;
+  absl::StatusOr<memory::Loan> held = TakeFor(database, record, ledger);
+  if (!held.ok()) return held.status();
+  for (const auto read : {ReadAnnotations, ReadTensors}) {
+    status = read(database, record);
+    if (!status.ok()) return status;
   }
   absl::StatusOr<std::unique_ptr<WeightSetVersion>> made =
-      WeightSetVersion::Make(std::move(record));
+      WeightSetVersion::Make(std::move(record), *std::move(held));
   // It was well-formed when it was stored.
   if (!made.ok()) return absl::DataLossError(made.status().message());
   return *std::move(made);

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/memory/ledger.h"
 #include "server/weights/sqlite_database.h"
 #include "server/weights/weight_set.h"
 
@@ -19,10 +20,12 @@ absl::Status InsertVersion(SqliteDatabase& database,
                            const WeightSetVersion::Record& record);
 
 // The version these rows are. DATA_LOSS, saying what is wrong, unless they are
-// all there and the contents have the SHA-256 they were stored with; other
-// errors are the database's.
+// all there and the contents have the SHA-256 they were stored with;
+// RESOURCE_EXHAUSTED if `ledger` does not lend what they take, before they are
+// read; other errors are the database's.
 absl::StatusOr<std::shared_ptr<const WeightSetVersion>> LoadVersion(
-    SqliteDatabase& database, const std::string& name, int64_t version);
+    SqliteDatabase& database, const std::string& name, int64_t version,
+    memory::Ledger& ledger);
 
 }  // namespace attention::weights
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/memory/ledger.h"
 #include "server/weights/stored_weight_set.h"
 
 namespace attention::weights {
@@ -36,8 +37,10 @@ class Store {
   // Everything there is: at start-up, and again to see what other processes
   // wrote. The number of a damaged version is not above last_version. A store
   // that loads from afar should return the object it returned before for a
-  // version it has already loaded; versions never change.
-  virtual absl::StatusOr<StoreContents> LoadAll() = 0;
+  // version it has already loaded; versions never change. What a version holds
+  // is taken out of `ledger` before it is read: RESOURCE_EXHAUSTED if that does
+  // not lend it.
+  virtual absl::StatusOr<StoreContents> LoadAll(memory::Ledger& ledger) = 0;
 
   // Adds a version above last_version, which becomes last_version, and points
   // `labels` at it, in one step.

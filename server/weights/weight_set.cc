@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/elements.h"
 #include "proto/error_text.h"
+#include "proto/field_error.h"
 #include "server/weights/check_finite.h"
 #include "server/weights/give_back_pages.h"
 #include "server/weights/layer_of.h"
@@ -43,7 +44,7 @@ const T* ElementsAs(const StoredTensor& tensor, DType dtype,
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetVersion::Make(
-    Record record) {
+    Record record, memory::Loan held) {
   absl::StatusOr<WeightSetDims> dims = CheckShapes(record.contents);
   if (!dims.ok()) return dims.status();
   if (absl::Status finite = CheckFinite(record.contents); !finite.ok()) {
@@ -57,14 +58,13 @@ absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetVersion::Make(
                      " but its contents have ", sha256));
   }
   record.sha256 = std::move(sha256);
-  return MakeChecked(std::move(record), *dims);
+  return MakeChecked(std::move(record), *dims, std::move(held));
 }
 
 absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetVersion::MakeChecked(
-    Record record, const WeightSetDims& dims) {
+    Record record, const WeightSetDims& dims, memory::Loan held) {
   std::unique_ptr<WeightSetVersion> version(
-      new WeightSetVersion(std::move(record)));
-  version->dims_ = dims;
+      new WeightSetVersion(std::move(record), dims, std::move(held)));
   absl::Status prepared = version->record_.contents.dtype == DType::kFloat64
                               ? version->As<double>().status()
                               : version->As<float>().status();
@@ -101,6 +101,24 @@ void WeightSetVersion::Prepare(Prepared<T>& prepared) const {
   });
 }
 
+// The type that the dtype implies is in held_ already.
+template <typename T>
+absl::Status WeightSetVersion::TakeFor(Prepared<T>& prepared) const {
+  const bool in_double = record_.contents.dtype == DType::kFloat64;
+  if (in_double == std::is_same_v<T, double>) return absl::OkStatus();
+  memory::Loan loan = held_.For(memory::Kind::kConvertedWeights);
+  const int64_t bytes = ConvertedBytes<T>();
+  if (!loan.Take(bytes)) {
+    return FieldError(
+        absl::StatusCode::kResourceExhausted, "weight_set",
+        absl::StrCat("takes ", bytes, " bytes more to compute in ",
+                     in_double ? "float" : "double",
+                     ", which is more than --memory-limit leaves to lend"));
+  }
+  prepared.held = std::move(loan);
+  return absl::OkStatus();
+}
+
 template <typename T>
 WeightSetVersion::Prepared<T>& WeightSetVersion::prepared() const {
   if constexpr (std::is_same_v<T, float>) {
@@ -124,10 +142,14 @@ int64_t WeightSetVersion::ConvertedBytes() const {
 template <typename T>
 absl::StatusOr<core::LayerWeights<T>> WeightSetVersion::As() const {
   Prepared<T>& made = prepared<T>();
-  std::call_once(made.once, [&] {
-    Prepare(made);
-    made.done = true;
-  });
+  if (!made.done) {
+    const std::lock_guard<std::mutex> lock(made.mutex);
+    if (!made.done) {
+      if (absl::Status lent = TakeFor(made); !lent.ok()) return lent;
+      Prepare(made);
+      made.done = true;
+    }
+  }
   if (!made.status.ok()) return made.status;
   return made.layer;
 }

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/core/layer/layer.h"
+#include "server/memory/ledger.h"
 #include "server/weights/contents.h"
 
 namespace attention::weights {
@@ -36,15 +37,17 @@ class WeightSetVersion {
   // Checks shapes and elements as CheckShapes and CheckFinite do, and prepares
   // the projections for the compute type that dtype implies: double for
   // FLOAT64, float otherwise. DATA_LOSS if record.sha256 is given and is not
-  // that of the contents.
-  static absl::StatusOr<std::unique_ptr<WeightSetVersion>> Make(Record record);
+  // that of the contents. `held` is what was taken out of the ledger for it
+  // (HeldBytes), and is given back with the version.
+  static absl::StatusOr<std::unique_ptr<WeightSetVersion>> Make(
+      Record record, memory::Loan held = {});
 
   // Prepares the projections alone: of contents that were checked while they
   // came (server/weights/weight_set_builder.h).
   // REQUIRES: shapes and elements are as Make wants them, `dims` is
   // DimsOf(record.contents), and record.sha256 is theirs.
   static absl::StatusOr<std::unique_ptr<WeightSetVersion>> MakeChecked(
-      Record record, const WeightSetDims& dims);
+      Record record, const WeightSetDims& dims, memory::Loan held = {});
 
   // Gives the memory of the tensors back to the system.
   ~WeightSetVersion();
@@ -63,7 +66,8 @@ class WeightSetVersion {
   // other compute type than dtype's is prepared at its first use, while callers
   // wait, and kept. Double to float rounds to nearest; FAILED_PRECONDITION
   // about "weight_set", naming the element, if one is beyond the range of
-  // float.
+  // float; RESOURCE_EXHAUSTED about "weight_set" if the ledger does not lend
+  // what it takes.
   template <typename T>
   absl::StatusOr<core::LayerWeights<T>> As() const;
 
@@ -75,21 +79,26 @@ class WeightSetVersion {
  private:
   template <typename T>
   struct Prepared {
-    std::once_flag once;
+    std::mutex mutex;  // of who prepares
     std::atomic<bool> done{false};
+    memory::Loan held;
     absl::Status status;
     core::LayerWeights<T> layer;
     std::vector<std::vector<T>> storage;  // what is not used in place
   };
-  explicit WeightSetVersion(Record record) : record_(std::move(record)) {}
+  WeightSetVersion(Record record, const WeightSetDims& dims, memory::Loan held)
+      : held_(std::move(held)), record_(std::move(record)), dims_(dims) {}
 
   template <typename T>
   Prepared<T>& prepared() const;
   template <typename T>
+  absl::Status TakeFor(Prepared<T>& prepared) const;
+  template <typename T>
   void Prepare(Prepared<T>& prepared) const;
 
+  memory::Loan held_;  // given back after all that it is for
   Record record_;
-  WeightSetDims dims_;
+  const WeightSetDims dims_;
   mutable Prepared<float> as_float_;
   mutable Prepared<double> as_double_;
 };

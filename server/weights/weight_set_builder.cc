@@ -1,5 +1,6 @@
 #include "server/weights/weight_set_builder.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -14,12 +15,18 @@ namespace attention::weights {
 
 using absl::StrCat;
 
+namespace {
+
+const auto kInsideString = static_cast<int64_t>(std::string().capacity());
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<WeightSetBuilder>> WeightSetBuilder::Start(
-    WeightSetVersion::Record record) {
+    WeightSetVersion::Record record, memory::Ledger& ledger) {
   const absl::StatusOr<WeightSetDims> dims = DimsOf(record.contents);
   if (!dims.ok()) return dims.status();
   std::unique_ptr<WeightSetBuilder> builder(
-      new WeightSetBuilder(std::move(record), *dims));
+      new WeightSetBuilder(std::move(record), *dims, ledger));
   if (builder->tensor_bytes_ == std::numeric_limits<int64_t>::max()) {
     return FieldError("weights", "has more bytes than can be counted");
   }
@@ -27,8 +34,10 @@ absl::StatusOr<std::unique_ptr<WeightSetBuilder>> WeightSetBuilder::Start(
 }
 
 WeightSetBuilder::WeightSetBuilder(WeightSetVersion::Record record,
-                                   const WeightSetDims& dims)
-    : record_(std::move(record)),
+                                   const WeightSetDims& dims,
+                                   memory::Ledger& ledger)
+    : held_(ledger, memory::Kind::kUploads),
+      record_(std::move(record)),
       dims_(dims),
       hash_(record_.contents),
       tensors_(NamedTensors(record_.contents)) {
@@ -41,19 +50,38 @@ WeightSetBuilder::WeightSetBuilder(WeightSetVersion::Record record,
 
 WeightSetBuilder::~WeightSetBuilder() { GiveBackPages(record_.contents); }
 
-int64_t WeightSetBuilder::memory_bytes() const {
-  const int64_t element = ElementSize(record_.contents.dtype);
-  constexpr int64_t kFloat = sizeof(float);
-  if (element >= kFloat) return tensor_bytes_;
-  return core::SaturatingMultiply(tensor_bytes_, 1 + kFloat / element);
+absl::Status WeightSetBuilder::NotLent(int64_t bytes) const {
+  return FieldError(
+      absl::StatusCode::kResourceExhausted, "weights",
+      StrCat("takes ", bytes, " bytes more after ", taken_bytes_, " of ",
+             tensor_bytes_,
+             ", which is more than --memory-limit leaves to lend"));
 }
 
-void WeightSetBuilder::Reserve() {
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    // They are record_'s, which is this object's to change.
-    const_cast<StoredTensor*>(tensors_[i].tensor)
-        ->data.reserve(static_cast<size_t>(sizes_[i]));
+absl::Status WeightSetBuilder::Grow(std::string& data, int64_t bytes,
+                                    int64_t size) {
+  const auto capacity = static_cast<int64_t>(data.capacity());
+  const auto needed = static_cast<int64_t>(data.size()) + bytes;
+  if (needed <= capacity) return absl::OkStatus();
+  // Twice as much each time, so that each byte is moved once on average.
+  // A string makes no smaller step from its own inside.
+  const int64_t larger = std::max(
+      std::min(size, std::max(needed, 2 * capacity)), 2 * kInsideString);
+  // While it moves both are there. A string has a byte more.
+  if (!held_.Take(larger + 1)) return NotLent(larger + 1);
+  try {
+    std::string moved;
+    moved.reserve(static_cast<size_t>(larger));
+    moved.append(data);
+    GiveBackPages(data);
+    data = std::move(moved);
+  } catch (...) {
+    held_.Return(larger + 1);
+    throw;
   }
+  // The room inside a string's own object is nobody's.
+  if (capacity > kInsideString) held_.Return(capacity + 1);
+  return absl::OkStatus();
 }
 
 absl::Status WeightSetBuilder::CheckPlace(absl::string_view tensor,
@@ -105,8 +133,10 @@ absl::Status WeightSetBuilder::Take(absl::string_view tensor, int64_t offset,
   status = CheckFinite(named.path, named.tensor->shape, dtype,
                        offset / ElementSize(dtype), data);
   if (!status.ok()) return status;
-  hash_.Data(data);
   std::string& target = const_cast<StoredTensor*>(named.tensor)->data;
+  status = Grow(target, static_cast<int64_t>(data.size()), sizes_[next_]);
+  if (!status.ok()) return status;
+  hash_.Data(data);
   target.append(data.data(), data.size());
   taken_bytes_ += static_cast<int64_t>(data.size());
   if (static_cast<int64_t>(target.size()) < sizes_[next_]) return status;
@@ -122,14 +152,19 @@ absl::Status WeightSetBuilder::CheckComplete() const {
 
 absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetBuilder::Finish(
     absl::string_view sha256) {
-  record_.sha256 = hash_.Finish();
+  if (record_.sha256.empty()) record_.sha256 = hash_.Finish();
   if (record_.sha256 != sha256) {
     return FieldError(
         absl::StatusCode::kDataLoss, "sha256",
         StrCat("is ", Quoted(sha256), " but what came has ", record_.sha256,
                "; expected the SHA-256 of the canonical form"));
   }
-  return WeightSetVersion::MakeChecked(std::move(record_), dims_);
+  const int64_t more =
+      HeldBytes(record_.contents.dtype, tensor_bytes_) - tensor_bytes_;
+  if (!held_.Take(more)) return NotLent(more);
+  held_.Become(memory::Kind::kWeights);
+  return WeightSetVersion::MakeChecked(std::move(record_), dims_,
+                                       std::move(held_));
 }
 
 }  // namespace attention::weights

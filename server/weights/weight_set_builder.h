@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "server/memory/ledger.h"
 #include "server/weights/canonical_form.h"
 #include "server/weights/named_tensor.h"
 #include "server/weights/weight_set.h"
@@ -26,10 +27,11 @@ namespace attention::weights {
 class WeightSetBuilder {
  public:
   // `record` with heads, layout, dtype and shapes, and without data. Allocates
-  // nothing of the size of the tensors. Errors as DimsOf, or if the tensors
+  // nothing of the size of the tensors: what it holds grows with what comes and
+  // is taken out of `ledger`, as uploads. Errors as DimsOf, or if the tensors
   // together are more bytes than can be counted.
   static absl::StatusOr<std::unique_ptr<WeightSetBuilder>> Start(
-      WeightSetVersion::Record record);
+      WeightSetVersion::Record record, memory::Ledger& ledger);
 
   // Gives the memory of what was taken back to the system.
   ~WeightSetBuilder();
@@ -42,16 +44,9 @@ class WeightSetBuilder {
   // Bytes that came of them.
   int64_t taken_bytes() const { return taken_bytes_; }
 
-  // Bytes that the finished version takes: those of the tensors and, where the
-  // dtype is not what is computed with (FLOAT16, BFLOAT16), of the same in
-  // float. Saturates.
-  int64_t memory_bytes() const;
-
-  // Makes room for all tensors; throws std::bad_alloc. To be called before
-  // Take, so that no data moves.
-  void Reserve();
-
   // The bytes from `offset` on of the tensor with this path: whole elements.
+  // RESOURCE_EXHAUSTED, and nothing has changed, if the ledger lends no room
+  // for them. Throws std::bad_alloc.
   absl::Status Take(absl::string_view tensor, int64_t offset,
                     absl::string_view data);
 
@@ -60,17 +55,25 @@ class WeightSetBuilder {
   absl::Status CheckComplete() const;
 
   // The version, not numbered yet. DATA_LOSS if `sha256` is not that of what
-  // came. Once. REQUIRES: CheckComplete().ok().
+  // came; RESOURCE_EXHAUSTED, and it can be asked again, if the ledger does not
+  // lend what it takes to compute with. REQUIRES: CheckComplete().ok().
   absl::StatusOr<std::unique_ptr<WeightSetVersion>> Finish(
       absl::string_view sha256);
 
  private:
-  WeightSetBuilder(WeightSetVersion::Record record, const WeightSetDims& dims);
+  WeightSetBuilder(WeightSetVersion::Record record, const WeightSetDims& dims,
+                   memory::Ledger& ledger);
+
+  // Makes room for `bytes` more of a tensor that will have `size`.
+  absl::Status Grow(std::string& data, int64_t bytes, int64_t size);
+  // RESOURCE_EXHAUSTED: `bytes` more are not lent.
+  absl::Status NotLent(int64_t bytes) const;
 
   // Whether a piece stands where the next one has to.
   absl::Status CheckPlace(absl::string_view tensor, int64_t offset,
                           absl::string_view data) const;
 
+  memory::Loan held_;  // for the capacity of all data
   WeightSetVersion::Record record_;
   const WeightSetDims dims_;
   CanonicalHash hash_;

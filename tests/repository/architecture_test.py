@@ -1,6 +1,6 @@
 """Includes follow the arrows of the architecture.
 
-core <- weights <- rpc <- server <- main, proto <- {rpc, client} and
+core <- memory <- weights <- rpc <- server <- main, proto <- {rpc, client} and
 command_line <- {server, client}: a file may include its own layer and what its
 layer is allowed below, nothing else.
 """
@@ -13,7 +13,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 STANDARD = r"[a-z_0-9]+"  # <vector>
-SYSTEM = r"[a-z_0-9]+\.h|sys/[a-z_0-9]+\.h|netinet/[a-z_0-9]+\.h|arpa/inet\.h"
+SYSTEM = r"[a-z_0-9]+\.h|sys/[a-z_0-9]+\.h|(netinet|linux)/[a-z_0-9]+\.h|arpa/inet\.h"
 PROTOBUF = r"attention/v1/attention\.pb\.h|google/.*"
 GRPC = r"grpc/.*|grpcpp/.*|attention/v1/attention\.grpc\.pb\.h"
 CLIENT = r"attention/(client|status|stream|tensor|tls)\.h"  # as an outside project sees it
@@ -48,17 +48,18 @@ ALLOWED = {
     "server/core/blas": rf"{CORE}|server/core/blas/.*",
     "server/core/attention":
         rf"{CORE}|server/core/(attention|kernel|pool)/.*|{ERRORS}",
+    "server/memory": r"server/(core|memory)/.*",
     "server/weights":
-        r"server/core/.*|server/weights/.*|openssl/.*"
+        r"server/(core|memory|weights)/.*|openssl/.*"
         r"|proto/(all_finite|elements|error_text|field_error|half)\.h",
     "server/rpc":
-        rf"server/(core|weights|rpc)/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*",
+        rf"server/(core|memory|weights|rpc)/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*",
     # Its rooms: door <- tensors <- {weights, compute}.
     "server/rpc/door":
-        rf"server/((core|weights)/.*|rpc/door/.*)|proto/.*|{PROTOBUF}|{GRPC}"
+        rf"server/((core|memory|weights)/.*|rpc/door/.*)|proto/.*|{PROTOBUF}|{GRPC}"
         r"|spdlog/.*",
     "server/rpc/tensors":
-        rf"server/((core|weights)/.*|rpc/(door|tensors)/.*)|proto/.*|{PROTOBUF}"
+        rf"server/((core|memory|weights)/.*|rpc/(door|tensors)/.*)|proto/.*|{PROTOBUF}"
         rf"|{GRPC}",
     "server":
         rf"server/.*|command_line/.*|sockets/.*|tls/.*|proto/.*|{PROTOBUF}|{GRPC}"

@@ -18,8 +18,13 @@ using std::chrono::milliseconds;
 constexpr int64_t kLarge = int64_t{1} << 20;
 constexpr milliseconds kLong(1'000'000);
 
-TEST(BufferPool, MemoryIsAlignedAndWritableAtAnySize) {
-  BufferPool pool(int64_t{64} << 20, kLong);
+class BufferPoolTest : public ::testing::Test {
+ protected:
+  memory::Ledger ledger_{int64_t{1} << 30};
+};
+
+TEST_F(BufferPoolTest, MemoryIsAlignedAndWritableAtAnySize) {
+  BufferPool pool(int64_t{64} << 20, ledger_, kLong);
   for (const int64_t size : {int64_t{0}, int64_t{1}, int64_t{63}, int64_t{65},
                              kLarge / 8 - 1, kLarge / 8, kLarge / 8 + 1,
                              kLarge - 1, kLarge, kLarge + 1, 5 * kLarge}) {
@@ -31,8 +36,8 @@ TEST(BufferPool, MemoryIsAlignedAndWritableAtAnySize) {
   }
 }
 
-TEST(BufferPool, LargeBufferIsUsedAgain) {
-  BufferPool pool(int64_t{64} << 20, kLong);
+TEST_F(BufferPoolTest, LargeBufferIsUsedAgain) {
+  BufferPool pool(int64_t{64} << 20, ledger_, kLong);
   const char* first = nullptr;
   {
     const Buffer buffer = pool.Take(kLarge);
@@ -47,8 +52,8 @@ TEST(BufferPool, LargeBufferIsUsedAgain) {
   EXPECT_NE(pool.Take(kLarge).data(), first);
 }
 
-TEST(BufferPool, NeverKeepsMoreThanItsBound) {
-  BufferPool pool(2 * kLarge, kLong);
+TEST_F(BufferPoolTest, NeverKeepsMoreThanItsBound) {
+  BufferPool pool(2 * kLarge, ledger_, kLong);
   std::vector<Buffer> buffers;
   buffers.reserve(5);
   for (int i = 0; i < 5; ++i) buffers.push_back(pool.Take(kLarge));
@@ -58,8 +63,8 @@ TEST(BufferPool, NeverKeepsMoreThanItsBound) {
   EXPECT_EQ(pool.idle_bytes(), 2 * kLarge);
 }
 
-TEST(BufferPool, IdleMemoryGoesBackToTheSystem) {
-  BufferPool pool(int64_t{64} << 20, milliseconds(20));
+TEST_F(BufferPoolTest, IdleMemoryGoesBackToTheSystem) {
+  BufferPool pool(int64_t{64} << 20, ledger_, milliseconds(20));
   pool.Take(kLarge);
   EXPECT_EQ(pool.idle_bytes(), kLarge);
   EXPECT_TRUE(WaitUntil([&] { return pool.idle_bytes() == 0; }));
@@ -68,15 +73,15 @@ TEST(BufferPool, IdleMemoryGoesBackToTheSystem) {
   EXPECT_TRUE(WaitUntil([&] { return pool.idle_bytes() == 0; }));
 }
 
-TEST(BufferPool, BufferMayOutliveThePool) {
-  auto pool = std::make_unique<BufferPool>(int64_t{64} << 20, kLong);
+TEST_F(BufferPoolTest, BufferMayOutliveThePool) {
+  auto pool = std::make_unique<BufferPool>(int64_t{64} << 20, ledger_, kLong);
   Buffer buffer = pool->Take(kLarge);
   pool.reset();
   std::memset(buffer.data(), 7, kLarge);
 }
 
-TEST(BufferPool, MovedBufferHasOneOwner) {
-  BufferPool pool(int64_t{64} << 20, kLong);
+TEST_F(BufferPoolTest, MovedBufferHasOneOwner) {
+  BufferPool pool(int64_t{64} << 20, ledger_, kLong);
   Buffer first = pool.Take(kLarge);
   const char* const data = first.data();
   Buffer second = std::move(first);
@@ -86,13 +91,13 @@ TEST(BufferPool, MovedBufferHasOneOwner) {
   EXPECT_EQ(pool.idle_bytes(), kLarge);
 }
 
-TEST(BufferPool, AmountThatNobodyHasIsBadAlloc) {
-  BufferPool pool(int64_t{64} << 20, kLong);
+TEST_F(BufferPoolTest, AmountThatNobodyHasIsBadAlloc) {
+  BufferPool pool(int64_t{64} << 20, ledger_, kLong);
   EXPECT_THROW(pool.Take(int64_t{1} << 60), std::bad_alloc);
 }
 
-TEST(BufferPool, ManyThreadsShareIt) {
-  BufferPool pool(4 * kLarge, milliseconds(1));
+TEST_F(BufferPoolTest, ManyThreadsShareIt) {
+  BufferPool pool(4 * kLarge, ledger_, milliseconds(1));
   std::vector<std::thread> threads;
   threads.reserve(4);
   for (int thread = 0; thread < 4; ++thread) {

@@ -206,74 +206,76 @@ Limits AdmissionLimits() {
   Limits limits;
   limits.max_message_bytes = 60;
   limits.max_requests_in_flight = 2;
-  limits.max_bytes_in_flight = 100;
   return limits;
 }
 
-TEST(Admission, CountsRequestsAndBytesUntilTheTicketEnds) {
-  Admission admission(AdmissionLimits());
-  EXPECT_TRUE(admission.idle());
-  auto first = admission.Enter(60);
+class AdmissionTest : public ::testing::Test {
+ protected:
+  // Of 114 bytes an eighth is never lent: 100 are.
+  memory::Ledger ledger_{114};
+  Admission admission_{AdmissionLimits(), ledger_};
+};
+
+TEST_F(AdmissionTest, CountsRequestsAndBytesUntilTheTicketEnds) {
+  EXPECT_TRUE(admission_.idle());
+  auto first = admission_.Enter(60);
   ASSERT_TRUE(first.ok()) << first.status();
-  EXPECT_EQ(admission.requests(), 1);
-  EXPECT_EQ(admission.bytes(), 60);
-  EXPECT_TRUE((*first)->Take(30).ok());
-  EXPECT_EQ(admission.bytes(), 90);
-  EXPECT_FALSE((*first)->Take(11).ok());
-  EXPECT_EQ(admission.bytes(), 90);
+  EXPECT_EQ(admission_.requests(), 1);
+  EXPECT_EQ(ledger_.held(), 60);
+  EXPECT_TRUE((*first)->Take(memory::Kind::kWorkspaces, 30).ok());
+  EXPECT_EQ(ledger_.held(), 90);
+  EXPECT_FALSE((*first)->Take(memory::Kind::kWorkspaces, 11).ok());
+  EXPECT_EQ(ledger_.held(), 90);
   (*first)->Answered();
   (*first)->Answered();
-  EXPECT_EQ(admission.requests(), 0);
-  EXPECT_EQ(admission.bytes(), 90);
-  EXPECT_FALSE(admission.idle());
+  EXPECT_EQ(admission_.requests(), 0);
+  EXPECT_EQ(ledger_.held(), 90);
+  EXPECT_FALSE(admission_.idle());
   first->reset();
-  EXPECT_EQ(admission.bytes(), 0);
-  EXPECT_TRUE(admission.idle());
+  EXPECT_EQ(ledger_.held(), 0);
+  EXPECT_TRUE(admission_.idle());
 }
 
-TEST(Admission, RefusedRequestLeavesNothingBehind) {
-  Admission admission(AdmissionLimits());
-  EXPECT_FALSE(admission.Enter(61).ok());
-  EXPECT_TRUE(admission.idle());
-  auto first = admission.Enter(50);
-  auto second = admission.Enter(50);
+TEST_F(AdmissionTest, RefusedRequestLeavesNothingBehind) {
+  EXPECT_FALSE(admission_.Enter(61).ok());
+  EXPECT_TRUE(admission_.idle());
+  auto first = admission_.Enter(50);
+  auto second = admission_.Enter(50);
   ASSERT_TRUE(first.ok() && second.ok());
-  EXPECT_FALSE(admission.Enter(0).ok());
-  EXPECT_EQ(admission.requests(), 2);
+  EXPECT_FALSE(admission_.Enter(0).ok());
+  EXPECT_EQ(admission_.requests(), 2);
   second->reset();
-  EXPECT_FALSE(admission.Enter(51).ok());
-  EXPECT_EQ(admission.requests(), 1);
-  EXPECT_EQ(admission.bytes(), 50);
+  EXPECT_FALSE(admission_.Enter(51).ok());
+  EXPECT_EQ(admission_.requests(), 1);
+  EXPECT_EQ(ledger_.held(), 50);
 }
 
-TEST(Admission, AmountThatOverflowsIsRefused) {
-  Admission admission(AdmissionLimits());
-  auto ticket = admission.Enter(1);
+TEST_F(AdmissionTest, AmountThatOverflowsIsRefused) {
+  auto ticket = admission_.Enter(1);
   ASSERT_TRUE(ticket.ok());
-  EXPECT_FALSE((*ticket)->Take(INT64_MAX).ok());
-  EXPECT_EQ(admission.bytes(), 1);
+  EXPECT_FALSE((*ticket)->Take(memory::Kind::kWorkspaces, INT64_MAX).ok());
+  EXPECT_EQ(ledger_.held(), 1);
 }
 
-TEST(Admission, DrainingIsToldToThoseWhoWatch) {
-  Admission admission(AdmissionLimits());
+TEST_F(AdmissionTest, DrainingIsToldToThoseWhoWatch) {
   int told = 0;
   {
-    const Admission::DrainWatch ended = admission.OnDrain([&] { ++told; });
+    const Admission::DrainWatch ended = admission_.OnDrain([&] { ++told; });
   }
-  const Admission::DrainWatch watch = admission.OnDrain([&] { ++told; });
+  const Admission::DrainWatch watch = admission_.OnDrain([&] { ++told; });
   EXPECT_EQ(told, 0);
-  admission.Drain();
+  admission_.Drain();
   EXPECT_EQ(told, 1);
   // Whoever comes late hears it at once.
-  const Admission::DrainWatch late = admission.OnDrain([&] { told += 10; });
+  const Admission::DrainWatch late = admission_.OnDrain([&] { told += 10; });
   EXPECT_EQ(told, 11);
 }
 
-TEST(Admission, DrainingIsUnavailable) {
-  Admission admission(AdmissionLimits());
-  admission.Drain();
-  EXPECT_EQ(admission.Enter(1).status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_TRUE(admission.idle());
+TEST_F(AdmissionTest, DrainingIsUnavailable) {
+  admission_.Drain();
+  EXPECT_EQ(admission_.Enter(1).status().code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(admission_.idle());
 }
 
 }  // namespace

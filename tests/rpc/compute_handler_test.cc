@@ -16,16 +16,18 @@ namespace {
 
 // What a handler works with, one thread each.
 struct House {
+  memory::Ledger ledger{int64_t{1} << 30};
   std::unique_ptr<weights::Catalog> catalog =
-      weights::Catalog::Open(weights::NewMemoryStore()).value();
+      weights::Catalog::Open(weights::NewMemoryStore(), ledger).value();
   Limits limits;
-  Admission admission{limits};
-  BufferPool buffers{0};
+  Admission admission{limits, ledger};
+  BufferPool buffers{0, ledger};
+  Uploads uploads;
   core::ComputePool sender{1};
   core::ComputePool compute{1};
   core::ComputePool writer{1};
-  Backend backend{*catalog, compute,   writer, sender,
-                  buffers,  admission, limits, {}};
+  Backend backend{*catalog, compute,   writer,  sender, buffers,
+                  ledger,   admission, uploads, limits, {}};
 };
 
 std::thread::id ThreadOf(core::ComputePool& pool) {

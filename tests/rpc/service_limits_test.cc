@@ -205,10 +205,8 @@ TEST(ServiceLimits, ClientThatWaitsForEachAnswerNeverMeetsItself) {
 }
 
 TEST(ServiceLimits, BytesThatAreTakenMayBeFreeLater) {
-  auto config = TestServer::TestConfig();
   const auto endless = static_cast<int64_t>(EndlessRequest().ByteSizeLong());
-  config.limits.max_bytes_in_flight = 4 * endless;
-  TestServer server(config);
+  TestServer server(TestServer::ConfigOfMemory(4 * endless));
   auto request = SmallRequest();
   *request.mutable_query() = Floats({endless / 4, 1});
   *request.mutable_key() = Floats({1, 1});
@@ -218,18 +216,22 @@ TEST(ServiceLimits, BytesThatAreTakenMayBeFreeLater) {
     // same size is free.
     Refusal refusal = ComputeOn(server, request);
     EXPECT_EQ(refusal.code, grpc::StatusCode::RESOURCE_EXHAUSTED) << refusal;
-    EXPECT_THAT(refusal.message, HasSubstr("--max-bytes-in-flight"));
+    EXPECT_THAT(refusal.message, HasSubstr("--memory-limit"));
     EXPECT_EQ(refusal.reason, "BUSY");
     EXPECT_TRUE(refusal.retry) << refusal;
-    // This message is larger than the whole.
-    *request.mutable_query() = Floats({endless, 1});
+    // This one takes more than the whole: its matrix is 16 times its query.
+    *request.mutable_query() = Floats({endless / 10, 1});
+    *request.mutable_key() = Floats({16, 1});
+    request.mutable_attention_matrix()->set_stage(
+        v1::AttentionMatrixOptions::STAGE_SCORES);
     refusal = ComputeOn(server, request);
     EXPECT_EQ(refusal.code, grpc::StatusCode::RESOURCE_EXHAUSTED) << refusal;
-    EXPECT_EQ(refusal.metadata.at("flag"), "--max-bytes-in-flight");
+    EXPECT_EQ(refusal.metadata.at("flag"), "--memory-limit");
     EXPECT_FALSE(refusal.retry) << refusal;
   }
   ASSERT_TRUE(WaitUntil([&] { return server.server().idle(); }));
   *request.mutable_query() = Floats({endless / 4, 1});
+  request.clear_attention_matrix();
   EXPECT_EQ(ComputeOn(server, request).code, grpc::StatusCode::OK);
 }
 
@@ -328,7 +330,8 @@ TEST(ServiceLimits, ShortCallInFlightIsAnsweredWhileDraining) {
 TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   auto config = TestServer::TestConfig();
   config.threads = 3;
-  config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010};
+  config.limits = {1001, 1002, 1003, 1004, 1005, 1006, 7007,
+                   1008, 11,   13.5, 1009, 1010, 7,    1.5};
   config.limits.connections.max_connections = 12;
   config.limits.connections.max_connection_idle_seconds = 17.5;
   TestServer server(config);
@@ -351,15 +354,86 @@ TEST(ServiceLimits, InfoTellsLimitsThreadsAndLibrary) {
   EXPECT_EQ(limits.max_multiply_adds(), 1004);
   EXPECT_EQ(limits.max_axis(), 1005);
   EXPECT_EQ(limits.max_requests_in_flight(), 1006);
-  EXPECT_EQ(limits.max_bytes_in_flight(), 1007);
+  EXPECT_EQ(limits.memory_limit(), 7007);
   EXPECT_EQ(limits.max_stream_in_flight(), 1008);
   EXPECT_EQ(limits.max_weight_set_bytes(), 1009);
-  EXPECT_EQ(limits.max_upload_idle().seconds(), 1010);
+  EXPECT_EQ(limits.max_transfer_idle().seconds(), 1010);
+  EXPECT_EQ(info.memory().limit(), 7007);
+  EXPECT_EQ(info.memory().lendable(), 7007 - 875);
+  EXPECT_EQ(info.memory().held(), 0);
+  EXPECT_GT(info.memory().allocated(), 0);
+  EXPECT_EQ(limits.max_open_streams(), 11);
+  EXPECT_EQ(limits.max_stream_idle().seconds(), 13);
+  EXPECT_EQ(limits.max_arriving_bytes(), 7);
+  EXPECT_EQ(limits.receive_idle().seconds(), 1);
   EXPECT_EQ(limits.max_connections(), 12);
   EXPECT_EQ(limits.max_connection_idle().seconds(), 17);
   EXPECT_EQ(limits.max_connection_idle().nanos(), 500'000'000);
   EXPECT_THAT(info.features(), ElementsAre("stream-attention", "upload-weights",
                                            "inline-weights"));
+}
+
+TEST(ServiceMemory, VersionsAreInTheLedgerUntilTheyAreDeleted) {
+  TestServer server;
+  const memory::Ledger& ledger = server.server().ledger();
+  v1::SetWeightsRequest request;
+  request.set_name("layer");
+  *request.mutable_weights() = SmallWeightSet(1, 64, 64, 64, 64);
+  v1::SetWeightsResponse set;
+  ASSERT_TRUE(server.client().Set(request, &set).ok());
+  constexpr int64_t kBytes = int64_t{4} * (64 * 64 + 64) * 4;
+  EXPECT_EQ(ledger.held(memory::Kind::kWeights), kBytes);
+  EXPECT_EQ(ledger.held(memory::Kind::kConvertedWeights), 0);
+  // In double they are twice as many.
+  v1::ComputeAttentionRequest compute;
+  *compute.mutable_query() =
+      TensorOf(v1::DATA_TYPE_FLOAT64, {1, 64}, std::vector<double>(64, 0.5));
+  compute.mutable_weight_set()->set_name("layer");
+  EXPECT_EQ(ComputeOn(server, compute).code, grpc::StatusCode::OK);
+  EXPECT_EQ(ledger.held(memory::Kind::kConvertedWeights), 2 * kBytes);
+  v1::DeleteWeightsRequest remove;
+  remove.set_name("layer");
+  v1::DeleteWeightsResponse removed;
+  ASSERT_TRUE(server.client().Delete(remove, &removed).ok());
+  EXPECT_TRUE(WaitUntil([&] { return ledger.held() == 0; })) << ledger.held();
+}
+
+TEST(ServiceMemory, ConversionThatIsNotLentIsRefusedAndMayComeLater) {
+  constexpr int64_t kWidth = 256;
+  constexpr int64_t kElements = int64_t{3} * kWidth * kWidth;
+  // To take the set in takes its message twice and the set, in half precision
+  // and in float: ten bytes for each element. In double it is eight more than
+  // those six that stay.
+  TestServer server(TestServer::ConfigOfMemory(12 * kElements));
+  v1::SetWeightsRequest request;
+  request.set_name("layer");
+  v1::WeightSet& weights = *request.mutable_weights();
+  weights = SmallWeightSet(1, kWidth, kWidth, kWidth, kWidth);
+  weights.clear_output();
+  for (v1::Projection* projection :
+       {weights.mutable_query(), weights.mutable_key(),
+        weights.mutable_value()}) {
+    projection->clear_bias();
+    *projection->mutable_weight() =
+        TensorOf(v1::DATA_TYPE_FLOAT16, {kWidth, kWidth},
+                 std::vector<double>(kElements / 3, 0.5));
+  }
+  v1::SetWeightsResponse set;
+  const Refusal taken(server.client().Set(request, &set));
+  ASSERT_EQ(taken.code, grpc::StatusCode::OK) << taken;
+  v1::ComputeAttentionRequest compute;
+  *compute.mutable_query() = TensorOf(v1::DATA_TYPE_FLOAT64, {1, kWidth},
+                                      std::vector<double>(kWidth, 0.5));
+  compute.mutable_weight_set()->set_name("layer");
+  for (int i = 0; i < 2; ++i) {
+    const Refusal refusal = ComputeOn(server, compute);
+    EXPECT_EQ(refusal.code, grpc::StatusCode::RESOURCE_EXHAUSTED) << refusal;
+    EXPECT_EQ(refusal.field, "weight_set");
+    EXPECT_EQ(refusal.metadata.at("flag"), "--memory-limit");
+    EXPECT_TRUE(refusal.retry) << refusal;
+  }
+  compute.mutable_query()->CopyFrom(Floats({1, kWidth}));
+  EXPECT_EQ(ComputeOn(server, compute).code, grpc::StatusCode::OK);
 }
 
 // The request ids in the trailers of a call that sent `id`, if not empty, and

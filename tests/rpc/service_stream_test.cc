@@ -223,14 +223,79 @@ TEST(ServiceStream, IsNotReadOnWhileEnoughIsUnderWay) {
   ExpectOnlyTheFirstIsRead(config);
 }
 
-TEST(ServiceStream, IsNotReadOnWhileHalfTheMemoryIsTaken) {
-  auto config = TestServer::TestConfig();
+TEST(ServiceStream, IsNotReadOnWhileMemoryIsShort) {
   // Room for one endless request, which takes its message, the query gathered
-  // out of it, a reply of its size and a workspace; its message counts twice,
-  // which is half.
-  config.limits.max_bytes_in_flight =
-      4 * static_cast<int64_t>(EndlessRequest().ByteSizeLong());
-  ExpectOnlyTheFirstIsRead(config);
+  // out of it, a reply of its size and a workspace; what is left is less than
+  // four times its message.
+  ExpectOnlyTheFirstIsRead(TestServer::ConfigOfMemory(
+      5 * static_cast<int64_t>(EndlessRequest().ByteSizeLong())));
+}
+
+TEST(ServiceStream, IdleStreamsTakeNoPlaceOfRequests) {
+  auto config = TestServer::TestConfig();
+  config.limits.max_requests_in_flight = 1;
+  config.limits.max_open_streams = 20;
+  TestServer server(config);
+  std::vector<std::unique_ptr<TestStream>> idle;
+  for (int i = 0; i < 20; ++i) {
+    idle.push_back(
+        std::make_unique<TestStream>(server.server().InProcessChannel()));
+    // Answered, so it is open.
+    ASSERT_TRUE(idle.back()->Send(1, RequestOfSize(4)));
+    ASSERT_TRUE(idle.back()->Receive().has_value());
+  }
+  v1::ComputeAttentionResponse reply;
+  EXPECT_TRUE(server.client().Compute(RequestOfSize(4), &reply).ok());
+  TestStream beyond(server.server().InProcessChannel());
+  beyond.Send(1, RequestOfSize(4));
+  EXPECT_FALSE(beyond.Receive().has_value());
+  const Refusal refusal(beyond.Finish());
+  EXPECT_EQ(refusal.code, grpc::StatusCode::RESOURCE_EXHAUSTED) << refusal;
+  EXPECT_EQ(refusal.metadata.at("flag"), "--max-open-streams");
+}
+
+TEST(ServiceStream, StreamThatBringsNothingIsEnded) {
+  auto config = TestServer::TestConfig();
+  config.limits.max_stream_idle_seconds = 0.1;
+  TestServer server(config);
+  TestStream stream(server.server().InProcessChannel());
+  ASSERT_TRUE(stream.Send(1, RequestOfSize(4)));
+  ASSERT_TRUE(stream.Receive().has_value());
+  EXPECT_FALSE(stream.Receive().has_value());
+  const Refusal refusal(stream.Finish());
+  EXPECT_EQ(refusal.code, grpc::StatusCode::ABORTED) << refusal;
+  EXPECT_EQ(refusal.reason, "STALLED");
+  EXPECT_EQ(refusal.metadata.at("flag"), "--max-stream-idle");
+  EXPECT_TRUE(WaitUntil([&] { return server.server().idle(); }));
+}
+
+TEST(ServiceStream, StreamWhoseAnswersAreNotReadIsEnded) {
+  auto config = TestServer::TestConfig();
+  config.limits.max_stream_idle_seconds = 0.1;
+  TestServer server(config);
+  // Over a socket, whose buffers end.
+  TestStream stream(SocketTo(server));
+  v1::ComputeAttentionRequest request;
+  *request.mutable_query() = Floats({1 << 20, 4});
+  *request.mutable_key() = Floats({1, 4});
+  for (uint64_t id = 1; id <= 4; ++id) stream.Send(id, request);
+  EXPECT_TRUE(WaitUntil([&] {
+    return server.server().bytes_in_flight() > 0 && !server.server().idle();
+  }));
+  EXPECT_TRUE(WaitUntil([&] { return server.server().idle(); }));
+  EXPECT_EQ(server.server().bytes_in_flight(), 0);
+}
+
+TEST(ServiceStream, StreamThatIsComputedForIsNotIdle) {
+  auto config = TestServer::TestConfig();
+  config.limits.max_stream_idle_seconds = 0.05;
+  TestServer server(config);
+  TestStream stream(server.server().InProcessChannel());
+  ASSERT_TRUE(stream.Send(1, EndlessRequest()));
+  ASSERT_TRUE(WaitUntil([&] { return server.server().bytes_in_flight() > 0; }));
+  // Much longer than it may be idle.
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_GT(server.server().bytes_in_flight(), 0);
 }
 
 TEST(ServiceStream, ClientThatDoesNotReadIsHeldUp) {

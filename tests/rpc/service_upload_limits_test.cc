@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,11 +41,6 @@ v1::SetWeightsRequest RequestOf(int64_t rows,
 }
 constexpr int64_t BytesOf(int64_t rows) { return 3 * rows * 4 * 4; }
 
-// What the server holds once the header is taken.
-constexpr int64_t HeldFor(int64_t tensor_bytes) {
-  return tensor_bytes + std::min(tensor_bytes, kChunk);
-}
-
 std::string Sha256Of(const v1::SetWeightsRequest& request) {
   TestServer other;
   v1::SetWeightsResponse reply;
@@ -68,7 +64,7 @@ Refusal HeaderRefused(TestServer& server,
   return Refusal(upload.Wait());
 }
 
-// Whether the server takes the header: then it holds what the upload will take.
+// Whether the server takes the header: then it holds the message.
 bool IsTaken(TestServer& server, TestUpload& upload,
              const v1::SetWeightsRequest& request) {
   const int64_t before = server.server().bytes_in_flight();
@@ -137,57 +133,109 @@ TEST(ServiceUploadLimits, SizesThatOverflowAreRefused) {
   EXPECT_TRUE(HasNothingLeft(server));
 }
 
-TEST(ServiceUploadLimits, BudgetIsTakenWithTheHeaderAndGivenBack) {
+// Bytes of sets that are being uploaded.
+int64_t Uploading(TestServer& server) {
+  return server.server().ledger().held(memory::Kind::kUploads);
+}
+
+// Sends everything but the checksum; whether all of it was taken.
+bool SendTensors(TestUpload& upload, const Messages& messages) {
+  for (size_t i = 1; i + 1 < messages.size(); ++i) {
+    if (!upload.Send(messages[i])) return false;
+  }
+  return true;
+}
+
+TEST(ServiceUploadLimits, MemoryIsTakenAsTheTensorsComeAndGivenBack) {
   TestServer server;
-  constexpr int64_t kRows = 10;
+  constexpr int64_t kRows = 1 << 16;
   const auto request = RequestOf(kRows);
   {
     TestUpload upload(server.server().InProcessChannel());
     ASSERT_TRUE(IsTaken(server, upload, request));
-    EXPECT_EQ(server.server().bytes_in_flight(), HeldFor(BytesOf(kRows)));
+    EXPECT_EQ(Uploading(server), 0);
+    ASSERT_TRUE(SendTensors(upload, UploadOf(request, "")));
+    EXPECT_TRUE(
+        WaitUntil([&] { return Uploading(server) == BytesOf(kRows) + 3; }));
     upload.Cancel();
     EXPECT_EQ(upload.Wait().error_code(), Code::CANCELLED);
   }
   EXPECT_TRUE(HasNothingLeft(server));
-  // Half precision is kept in float as well: two bytes more for each it has.
-  TestUpload upload(server.server().InProcessChannel());
-  ASSERT_TRUE(
-      IsTaken(server, upload, RequestOf(kRows, v1::DATA_TYPE_BFLOAT16)));
-  constexpr int64_t kHalf = BytesOf(kRows) / 2;
-  EXPECT_EQ(server.server().bytes_in_flight(), 3 * kHalf + kHalf);
 }
 
-TEST(ServiceUploadLimits, SecondUploadThatDoesNotFitMayComeBackLater) {
-  constexpr int64_t kRows = 1 << 10;
-  auto config = TestServer::TestConfig();
-  config.limits.max_bytes_in_flight = HeldFor(BytesOf(kRows)) * 3 / 2;
-  TestServer server(config);
-  {
-    TestUpload upload(server.server().InProcessChannel());
-    ASSERT_TRUE(IsTaken(server, upload, RequestOf(kRows)));
-    const Refusal refusal = HeaderRefused(server, RequestOf(kRows));
-    EXPECT_EQ(refusal.code, Code::RESOURCE_EXHAUSTED) << refusal;
-    EXPECT_EQ(refusal.metadata.at("flag"), "--max-bytes-in-flight");
-    EXPECT_TRUE(refusal.retry);
-    const Refusal never = HeaderRefused(server, RequestOf(2 * kRows));
-    EXPECT_EQ(never.metadata.at("flag"), "--max-bytes-in-flight");
-    EXPECT_FALSE(never.retry) << never;
+TEST(ServiceUploadLimits, HeadersAloneKeepNobodyOut) {
+  constexpr int64_t kRows = 1 << 16;
+  TestServer server(TestServer::ConfigOfMemory(2 * BytesOf(kRows)));
+  const auto request = RequestOf(kRows);
+  std::vector<std::unique_ptr<TestUpload>> idle;
+  for (int i = 0; i < 20; ++i) {
+    idle.push_back(
+        std::make_unique<TestUpload>(server.server().InProcessChannel()));
+    ASSERT_TRUE(IsTaken(server, *idle.back(), request));
   }
-  EXPECT_TRUE(HasNothingLeft(server));
   TestUpload upload(server.server().InProcessChannel());
-  EXPECT_TRUE(IsTaken(server, upload, RequestOf(kRows)));
+  for (const auto& message : UploadOf(request, Sha256Of(request))) {
+    ASSERT_TRUE(upload.Send(message));
+  }
+  const grpc::Status status = upload.Finish();
+  EXPECT_TRUE(status.ok()) << Refusal(status);
 }
 
-TEST(ServiceUploadLimits, UploadCountsAsARequest) {
+TEST(ServiceUploadLimits, YoungestGivesWayWhereMemoryIsShort) {
+  constexpr int64_t kRows = 1 << 16;
+  // Room for one set and a chunk as it came and as it is read, and half a set.
+  TestServer server(
+      TestServer::ConfigOfMemory(BytesOf(kRows) * 3 / 2 + 4 * kChunk));
+  const auto request = RequestOf(kRows);
+  const Messages messages = UploadOf(request, Sha256Of(request));
+  TestUpload older(server.server().InProcessChannel());
+  ASSERT_TRUE(IsTaken(server, older, request));
+  TestUpload younger(server.server().InProcessChannel());
+  ASSERT_TRUE(IsTaken(server, younger, request));
+  ASSERT_TRUE(SendTensors(younger, messages));
+  ASSERT_TRUE(
+      WaitUntil([&] { return Uploading(server) == BytesOf(kRows) + 3; }));
+  for (size_t i = 1; i < messages.size(); ++i) {
+    ASSERT_TRUE(older.Send(messages[i]));
+  }
+  const grpc::Status status = older.Finish();
+  EXPECT_TRUE(status.ok()) << Refusal(status);
+  const Refusal refusal(younger.Wait());
+  EXPECT_EQ(refusal.code, Code::RESOURCE_EXHAUSTED) << refusal;
+  EXPECT_EQ(refusal.reason, "BUSY");
+  EXPECT_EQ(refusal.metadata.at("flag"), "--memory-limit");
+  EXPECT_TRUE(refusal.retry) << refusal;
+}
+
+TEST(ServiceUploadLimits, SetThatFitsInNoWayIsRefused) {
+  constexpr int64_t kRows = 1 << 18;  // 3 * 4 MiB
+  TestServer server(TestServer::ConfigOfMemory(10 * kChunk));
+  const auto request = RequestOf(kRows);
+  TestUpload upload(server.server().InProcessChannel());
+  for (const auto& message : UploadOf(request, "")) {
+    if (!upload.Send(message)) break;
+  }
+  const Refusal refusal(upload.Wait());
+  EXPECT_EQ(refusal.code, Code::RESOURCE_EXHAUSTED) << refusal;
+  EXPECT_EQ(refusal.field, "weights") << refusal;
+  EXPECT_EQ(refusal.metadata.at("flag"), "--memory-limit");
+  EXPECT_TRUE(HasNothingLeft(server));
+}
+
+TEST(ServiceUploadLimits, UploadCountsAsAnOpenStreamAndNotAsARequest) {
   auto config = TestServer::TestConfig();
   config.limits.max_requests_in_flight = 1;
+  config.limits.max_open_streams = 1;
   TestServer server(config);
   {
     TestUpload upload(server.server().InProcessChannel());
     ASSERT_TRUE(IsTaken(server, upload, RequestOf(10)));
     v1::ListWeightsResponse listed;
-    const Refusal refusal(server.client().List({}, &listed));
+    EXPECT_TRUE(server.client().List({}, &listed).ok());
+    const Refusal refusal = HeaderRefused(server, RequestOf(10));
     EXPECT_EQ(refusal.code, Code::RESOURCE_EXHAUSTED) << refusal;
+    EXPECT_EQ(refusal.metadata.at("flag"), "--max-open-streams");
+    EXPECT_TRUE(refusal.retry) << refusal;
   }
   ASSERT_TRUE(WaitUntil([&] { return server.server().idle(); }));
   EXPECT_TRUE(HasNothingLeft(server));
@@ -202,7 +250,7 @@ Refusal Stalled(TestServer& server, const Messages& messages, size_t sent) {
 
 TEST(ServiceUploadLimits, StalledUploadIsEnded) {
   auto config = TestServer::TestConfig();
-  config.limits.max_upload_idle_seconds = 0.05;
+  config.limits.max_transfer_idle_seconds = 0.05;
   TestServer server(config);
   const auto request = RequestOf(10);
   const Messages messages = UploadOf(request, Sha256Of(request), 16);
@@ -211,14 +259,14 @@ TEST(ServiceUploadLimits, StalledUploadIsEnded) {
     const Refusal refusal = Stalled(server, messages, sent);
     EXPECT_EQ(refusal.code, Code::ABORTED) << sent << ": " << refusal;
     EXPECT_EQ(refusal.reason, "STALLED");
-    EXPECT_THAT(refusal.message, HasSubstr("--max-upload-idle"));
+    EXPECT_THAT(refusal.message, HasSubstr("--max-transfer-idle"));
   }
   EXPECT_TRUE(HasNothingLeft(server));
 }
 
 TEST(ServiceUploadLimits, UploadThatTricklesIsEnded) {
   auto config = TestServer::TestConfig();
-  config.limits.max_upload_idle_seconds = 0.2;
+  config.limits.max_transfer_idle_seconds = 0.2;
   TestServer server(config);
   const auto request = RequestOf(1000);
   TestUpload upload(server.server().InProcessChannel());
@@ -238,7 +286,7 @@ TEST(ServiceUploadLimits, UploadThatTricklesIsEnded) {
 
 TEST(ServiceUploadLimits, UploadThatGoesOnIsNotEnded) {
   auto config = TestServer::TestConfig();
-  config.limits.max_upload_idle_seconds = 0.5;
+  config.limits.max_transfer_idle_seconds = 0.5;
   TestServer server(config);
   const auto request = RequestOf(int64_t{1} << 19);  // 3 * 8 MiB
   const Messages messages = UploadOf(request, Sha256Of(request));

@@ -143,6 +143,15 @@ server::Config TestServer::TestConfig() {
   return config;
 }
 
+server::Config TestServer::ConfigOfMemory(int64_t lendable) {
+  server::Config config = TestConfig();
+  config.limits.max_message_bytes = lendable / 2;
+  int64_t& limit = config.limits.memory_limit;
+  limit = lendable;
+  while (memory::Ledger(limit).lendable() < lendable) ++limit;
+  return config;
+}
+
 std::string TestServer::target() const {
   return "127.0.0.1:" + std::to_string(server_->port());
 }

@@ -79,6 +79,10 @@ class TestServer {
   // Two threads, port 0.
   static server::Config TestConfig();
 
+  // The same, with a --memory-limit of which `lendable` bytes can be lent, and
+  // messages of at most half of them.
+  static server::Config ConfigOfMemory(int64_t lendable);
+
   server::Server& server() { return *server_; }
   TestClient& client() { return *client_; }
   std::string target() const;

@@ -150,7 +150,9 @@ class BrokenStore : public Store {
  public:
   explicit BrokenStore(absl::StatusOr<StoreContents> holds)
       : holds_(std::move(holds)) {}
-  absl::StatusOr<StoreContents> LoadAll() override { return holds_; }
+  absl::StatusOr<StoreContents> LoadAll(memory::Ledger&) override {
+    return holds_;
+  }
   absl::Status AppendVersion(int64_t, std::shared_ptr<const WeightSetVersion>,
                              const std::vector<std::string>&) override {
     return absl::InternalError("broken");
@@ -168,7 +170,8 @@ class BrokenStore : public Store {
 };
 
 absl::Status Opened(absl::StatusOr<StoreContents> holds) {
-  return Catalog::Open(std::make_unique<BrokenStore>(std::move(holds)))
+  return Catalog::Open(std::make_unique<BrokenStore>(std::move(holds)),
+                       NoLimit())
       .status();
 }
 

@@ -38,9 +38,9 @@ class SharedStore {
    public:
     explicit Connection(SharedStore& shared) : shared_(shared) {}
 
-    absl::StatusOr<StoreContents> LoadAll() override {
+    absl::StatusOr<StoreContents> LoadAll(memory::Ledger& ledger) override {
       const std::lock_guard lock(shared_.mutex_);
-      return shared_.store_->LoadAll();
+      return shared_.store_->LoadAll(ledger);
     }
     absl::Status AppendVersion(
         int64_t revision, std::shared_ptr<const WeightSetVersion> version,
@@ -75,9 +75,15 @@ class SharedStore {
   absl::Status failure_;
 };
 
+// Of as much memory as anybody likes.
+inline memory::Ledger& NoLimit() {
+  static memory::Ledger ledger(INT64_MAX);
+  return ledger;
+}
+
 inline std::unique_ptr<Catalog> OpenCatalog(std::unique_ptr<Store> store) {
   absl::StatusOr<std::unique_ptr<Catalog>> catalog =
-      Catalog::Open(std::move(store));
+      Catalog::Open(std::move(store), NoLimit());
   EXPECT_TRUE(catalog.ok()) << catalog.status();
   return *std::move(catalog);
 }

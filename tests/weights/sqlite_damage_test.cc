@@ -259,7 +259,7 @@ TEST(SqliteDamageAnywhere, FlippedBitIsNeverServed) {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << flipped;
     const absl::StatusOr<std::unique_ptr<Store>> store = OpenSqliteStore(path);
     const absl::StatusOr<StoreContents> contents =
-        store.ok() ? (*store)->LoadAll() : store.status();
+        store.ok() ? (*store)->LoadAll(NoLimit()) : store.status();
     if (!contents.ok()) {
       ++refused;
       continue;

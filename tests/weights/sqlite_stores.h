@@ -30,7 +30,8 @@ inline std::unique_ptr<Store> OpenStoreAt(const std::string& path) {
 }
 
 inline StoreContents Load(Store& store) {
-  absl::StatusOr<StoreContents> contents = store.LoadAll();
+  static memory::Ledger ledger(INT64_MAX);
+  absl::StatusOr<StoreContents> contents = store.LoadAll(ledger);
   EXPECT_TRUE(contents.ok()) << contents.status();
   return contents.ok() ? *std::move(contents) : StoreContents{};
 }

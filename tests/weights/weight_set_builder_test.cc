@@ -17,6 +17,8 @@ namespace {
 using ::testing::HasSubstr;
 using Code = absl::StatusCode;
 
+memory::Ledger ledger(int64_t{1} << 40);
+
 constexpr WeightSetDims kDims = {2, 1, 5, 6, 7, 3, 4, 9};
 
 WeightSetContents Contents(DType dtype, bool biases = true,
@@ -28,14 +30,9 @@ WeightSetContents Contents(DType dtype, bool biases = true,
 
 // `contents` without data.
 WeightSetContents Shapes(WeightSetContents contents) {
-  for (StoredProjection* projection :
-       {&contents.query, &contents.key, &contents.value}) {
-    projection->weight.data.clear();
-    if (projection->bias.has_value()) projection->bias->data.clear();
-  }
-  if (contents.output.has_value()) {
-    contents.output->weight.data.clear();
-    if (contents.output->bias.has_value()) contents.output->bias->data.clear();
+  for (const NamedTensor& named : NamedTensors(contents)) {
+    // With none of its room left either, as where none has come.
+    std::string().swap(const_cast<StoredTensor*>(named.tensor)->data);
   }
   return contents;
 }
@@ -45,7 +42,7 @@ std::unique_ptr<WeightSetBuilder> Start(WeightSetContents shapes) {
   record.name = "layer";
   record.annotations = {{"epoch", "1"}};
   record.contents = std::move(shapes);
-  auto builder = WeightSetBuilder::Start(std::move(record));
+  auto builder = WeightSetBuilder::Start(std::move(record), ledger);
   EXPECT_TRUE(builder.ok()) << builder.status();
   return *std::move(builder);
 }
@@ -74,7 +71,6 @@ TEST(WeightSetBuilder, PiecesOfAnySizeMakeTheVersionThatMakeMakes) {
             Contents(dtype, biases, output_width);
         for (const size_t bytes : {8, 24, 1 << 20}) {
           const auto builder = Start(Shapes(contents));
-          builder->Reserve();
           ASSERT_TRUE(Give(contents, bytes, *builder).ok());
           ASSERT_TRUE(builder->CheckComplete().ok());
           const std::string sha256 = CanonicalSha256(contents);
@@ -101,14 +97,13 @@ TEST(WeightSetBuilder, PiecesOfAnySizeMakeTheVersionThatMakeMakes) {
 TEST(WeightSetBuilder, WhatIsTakenStaysWhereItIs) {
   const WeightSetContents contents = Contents(DType::kFloat32);
   const auto builder = Start(Shapes(contents));
-  builder->Reserve();
   ASSERT_TRUE(Give(contents, 8, *builder).ok());
   const auto version = builder->Finish(CanonicalSha256(contents));
   ASSERT_TRUE(version.ok());
   for (const NamedTensor& named : NamedTensors((*version)->record().contents)) {
     // A string that grew by itself would have room left.
     EXPECT_LE(named.tensor->data.capacity(),
-              std::max<size_t>(named.tensor->data.size(), 15));
+              std::max<size_t>(named.tensor->data.size(), 30));
   }
   // What is computed with are these bytes, not a copy.
   const auto layer = (*version)->As<float>();
@@ -117,13 +112,57 @@ TEST(WeightSetBuilder, WhatIsTakenStaysWhereItIs) {
             (*version)->record().contents.query.weight.data.data());
 }
 
-TEST(WeightSetBuilder, MemoryIsThatOfTheTensorsAndOfHalfPrecisionInFloat) {
+TEST(WeightSetBuilder, MemoryIsTakenAsDataComesAndKeptForTheVersion) {
   for (const auto& [dtype, times] :
        {std::pair(DType::kFloat32, 1), std::pair(DType::kFloat64, 1),
         std::pair(DType::kFloat16, 3), std::pair(DType::kBfloat16, 3)}) {
-    const auto builder = Start(Shapes(Contents(dtype)));
-    EXPECT_EQ(builder->memory_bytes(), times * builder->tensor_bytes());
+    memory::Ledger own(int64_t{1} << 30);
+    const WeightSetContents contents = Contents(dtype);
+    WeightSetVersion::Record record;
+    record.contents = Shapes(contents);
+    auto builder = WeightSetBuilder::Start(std::move(record), own);
+    ASSERT_TRUE(builder.ok()) << builder.status();
+    EXPECT_EQ(own.held(), 0);
+    ASSERT_TRUE(Give(contents, 64, **builder).ok());
+    const int64_t bytes = (*builder)->tensor_bytes();
+    // Each is a string, which has a byte more, and nothing for a few bytes.
+    int64_t strings = 0;
+    for (const NamedTensor& named : NamedTensors(contents)) {
+      const auto size = static_cast<int64_t>(named.tensor->data.size());
+      if (size > 15) strings += std::max<int64_t>(size, 30) + 1;
+    }
+    EXPECT_EQ(own.held(memory::Kind::kUploads), strings);
+    auto version = (*builder)->Finish(CanonicalSha256(contents));
+    ASSERT_TRUE(version.ok()) << version.status();
+    EXPECT_EQ(own.held(memory::Kind::kUploads), 0);
+    EXPECT_EQ(own.held(memory::Kind::kWeights), strings + (times - 1) * bytes);
+    builder->reset();
+    version->reset();
+    EXPECT_EQ(own.held(), 0);
   }
+}
+
+TEST(WeightSetBuilder, PieceForWhichThereIsNoMemoryCanComeAgain) {
+  const WeightSetContents contents = Contents(DType::kFloat64);
+  memory::Ledger own(8 * 1024);
+  WeightSetVersion::Record record;
+  record.contents = Shapes(contents);
+  auto builder = WeightSetBuilder::Start(std::move(record), own);
+  ASSERT_TRUE(builder.ok()) << builder.status();
+  {
+    memory::Loan others(own, memory::Kind::kMessages);
+    ASSERT_TRUE(others.Take(own.lendable() - 100));
+    const absl::Status status = Give(contents, 64, **builder);
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+    EXPECT_EQ(ErrorField(status), "weights");
+    EXPECT_THAT(std::string(status.message()), HasSubstr("--memory-limit"));
+    EXPECT_LE((*builder)->taken_bytes(), 100);
+  }
+  // The piece that was refused left no trace.
+  EXPECT_EQ((*builder)->taken_bytes(), 64);
+  const absl::Status again = (*builder)->Take(
+      "query.weight", 64, contents.query.weight.data.substr(64, 64));
+  EXPECT_TRUE(again.ok()) << again;
 }
 
 TEST(WeightSetBuilder, IncompleteTensorsAreToldApart) {
@@ -156,7 +195,7 @@ TEST(WeightSetBuilder, ShapesThatDoNotFitAreRefusedAtOnce) {
   WeightSetVersion::Record record;
   record.contents = Shapes(Contents(DType::kFloat32));
   record.contents.key.weight.shape[0] = 8;
-  EXPECT_EQ(ErrorField(WeightSetBuilder::Start(record).status()),
+  EXPECT_EQ(ErrorField(WeightSetBuilder::Start(record, ledger).status()),
             "weights.key.bias.shape[0]");
 }
 
@@ -164,7 +203,7 @@ TEST(WeightSetBuilder, BytesThatCannotBeCountedAreRefused) {
   WeightSetVersion::Record record;
   record.contents = Shapes(Contents(DType::kFloat32, /*biases=*/false, 0));
   record.contents.value.weight.shape = {int64_t{1} << 31, int64_t{1} << 31};
-  const absl::Status status = WeightSetBuilder::Start(record).status();
+  const absl::Status status = WeightSetBuilder::Start(record, ledger).status();
   EXPECT_EQ(ErrorField(status), "weights") << status;
 }
 

@@ -47,20 +47,26 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
   add_limit("max_multiply_adds", limits.max_multiply_adds());
   add_limit("max_axis", limits.max_axis());
   add_limit("max_requests_in_flight", limits.max_requests_in_flight());
-  add_limit("max_bytes_in_flight", limits.max_bytes_in_flight());
+  add_limit("memory_limit", limits.memory_limit());
   add_limit("max_stream_in_flight", limits.max_stream_in_flight());
   add_limit("max_weight_set_bytes", limits.max_weight_set_bytes());
   const auto add_time = [&](const std::string& name,
                             const google::protobuf::Duration& limit) {
     rows.push_back({name, google::protobuf::util::TimeUtil::ToString(limit)});
   };
-  add_time("max_upload_idle", limits.max_upload_idle());
+  add_time("max_transfer_idle", limits.max_transfer_idle());
+  add_limit("max_open_streams", limits.max_open_streams());
+  add_time("max_stream_idle", limits.max_stream_idle());
+  add_limit("max_arriving_bytes", limits.max_arriving_bytes());
+  add_time("receive_idle", limits.receive_idle());
   add_limit("max_connections", limits.max_connections());
   add_limit("max_header_bytes", limits.max_header_bytes());
   add_limit("max_streams_per_connection", limits.max_streams_per_connection());
   add_time("max_connection_age", limits.max_connection_age());
   add_time("max_connection_idle", limits.max_connection_idle());
   add_time("handshake_timeout", limits.handshake_timeout());
+  add_limit("memory held", info.memory().held());
+  add_limit("memory allocated", info.memory().allocated());
   return TextTable(rows);
 }
 

@@ -4,22 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 #include <thread>
 
-#include "absl/strings/str_cat.h"
+#include "server/core/cgroup.h"
 #include "server/core/pool/compute_pool.h"
 
 namespace attention::core {
 namespace {
-
-std::string ReadWhole(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file),
-          std::istreambuf_iterator<char>()};
-}
 
 // Quota over period, where both are positive numbers ("max" and -1 mean none).
 std::optional<double> Ratio(const std::string& quota_and_period) {
@@ -35,29 +27,6 @@ std::optional<double> Ratio(const std::string& quota_and_period) {
 void TakeSmaller(std::optional<double> candidate,
                  std::optional<double>& smallest) {
   if (candidate && (!smallest || *candidate < *smallest)) smallest = candidate;
-}
-
-// Calls `visit` with the folder of `group` under `mount`, and of each group
-// above it. Inside a container the path may name a group that is not mounted
-// there; the mount itself then is the container's own group.
-template <typename Visit>
-void ForEachGroupUpwards(const std::string& mount, std::string group,
-                         Visit visit) {
-  while (true) {
-    while (!group.empty() && group.back() == '/') group.pop_back();
-    visit(mount + group);
-    if (group.empty()) return;
-    const size_t slash = group.rfind('/');
-    group.resize(slash == std::string::npos ? 0 : slash);
-  }
-}
-
-bool HasCpuController(const std::string& controllers) {
-  std::istringstream names(controllers);
-  for (std::string name; std::getline(names, name, ',');) {
-    if (name == "cpu") return true;
-  }
-  return false;
 }
 
 int AffinityCpus() {
@@ -80,38 +49,19 @@ int AffinityCpus() {
 std::optional<double> CgroupCpuQuota(const std::string& membership,
                                      const std::string& mount) {
   std::optional<double> smallest;
-  std::istringstream lines(membership);
-  // Each line is "id:controllers:path"; version 2 has id 0 and no controllers.
-  for (std::string line; std::getline(lines, line);) {
-    const size_t first = line.find(':');
-    const size_t second =
-        first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string group = line.substr(second + 1);
-    if (controllers.empty()) {
-      ForEachGroupUpwards(mount, group, [&](const std::string& folder) {
-        TakeSmaller(Ratio(ReadWhole(folder + "/cpu.max")), smallest);
-      });
-    } else if (HasCpuController(controllers)) {
-      for (const std::string& name : {controllers, std::string("cpu")}) {
-        ForEachGroupUpwards(
-            absl::StrCat(mount, "/", name), group,
-            [&](const std::string& folder) {
-              TakeSmaller(Ratio(ReadWhole(folder + "/cpu.cfs_quota_us") + " " +
-                                ReadWhole(folder + "/cpu.cfs_period_us")),
-                          smallest);
-            });
-      }
-    }
-  }
+  ForEachCgroup(membership, mount, "cpu", [&](const std::string& folder) {
+    TakeSmaller(Ratio(TextOfFile(folder + "/cpu.max")), smallest);
+    TakeSmaller(Ratio(TextOfFile(folder + "/cpu.cfs_quota_us") + " " +
+                      TextOfFile(folder + "/cpu.cfs_period_us")),
+                smallest);
+  });
   return smallest;
 }
 
 int AvailableCpus() {
   int cpus = std::max(1, AffinityCpus());
   const std::optional<double> quota =
-      CgroupCpuQuota(ReadWhole("/proc/self/cgroup"), "/sys/fs/cgroup");
+      CgroupCpuQuota(TextOfFile("/proc/self/cgroup"), "/sys/fs/cgroup");
   // Rounded up: one thread too few wastes more than a thread that is throttled.
   if (quota && *quota < cpus) cpus = static_cast<int>(std::ceil(*quota));
   return std::max(1, cpus);

@@ -77,9 +77,6 @@ class ForwardPlan final : public Plan {
     Take(memory);
     memory.Count(For::kWorkspace, threads, WorkspaceBytes());
     static_cast<MemoryCost&>(cost_) = memory.cost();
-    if (version_ != nullptr) {
-      cost_.converted_bytes = version_->ConvertedBytes<T>();
-    }
     cost_.multiply_adds = MultiplyAdds();
     return layer_
                ? core::ValidateLayer(*layer_, inputs_, request_.options,

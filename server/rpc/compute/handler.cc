@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "server/core/saturating.h"
 #include "server/rpc/compute/forward_plan.h"
 #include "server/rpc/compute/plan.h"
 #include "server/rpc/compute/reply.h"
@@ -96,8 +95,10 @@ class Computing : public std::enable_shared_from_this<Computing> {
     const Cost& cost = plan_->cost();
     status = CheckCost(cost, backend_.limits);
     if (!status.ok()) return status;
-    return call_->TakeBytes(
-        core::SaturatingAdd(cost.held_bytes, cost.converted_bytes));
+    status = call_->TakeBytes(memory::Kind::kReplies, cost.result_bytes);
+    if (!status.ok()) return status;
+    return call_->TakeBytes(memory::Kind::kWorkspaces,
+                            cost.held_bytes - cost.result_bytes);
   }
 
   bool IsSmall() const {

@@ -16,9 +16,6 @@ namespace attention::rpc {
 // Known from the shapes of a request, before anything of its size is allocated.
 // Each saturates at the largest int64.
 struct Cost : MemoryCost {
-  // Of a weight set's copy in the type that is computed in, where this request
-  // is the first to need it; it stays with the weight set.
-  int64_t converted_bytes = 0;
   // Of projections and attention, every position counted.
   int64_t multiply_adds = 0;
 };
@@ -37,8 +34,9 @@ class Plan {
   virtual const Cost& cost() const = 0;
 
   // Takes all the memory that cost() counts, but for the workers' own.
-  // FAILED_PRECONDITION about "weight_set" where a weight set cannot be had in
-  // the type to compute in. Throws std::bad_alloc.
+  // FAILED_PRECONDITION or RESOURCE_EXHAUSTED about "weight_set" where a weight
+  // set cannot be had in the type to compute in, which stays with it. Throws
+  // std::bad_alloc.
   virtual absl::Status Allocate(BufferPool& buffers) = 0;
 
   // The work: from the received bytes to the tensors of the reply. The steps

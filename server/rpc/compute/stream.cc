@@ -2,6 +2,7 @@
 
 #include <google/rpc/status.pb.h>
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -12,9 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.pb.h"
 #include "server/core/pool/brief_lock.h"
-#include "server/core/saturating.h"
 #include "server/rpc/compute/handler.h"
 #include "server/rpc/compute/reply.h"
+#include "server/rpc/door/idle_watch.h"
 #include "server/rpc/door/serve.h"
 #include "server/rpc/door/status.h"
 #include "server/rpc/tensors/received_request.h"
@@ -49,7 +50,8 @@ class AttentionStream final
     : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
       public std::enable_shared_from_this<AttentionStream> {
  public:
-  explicit AttentionStream(const Backend& backend) : backend_(backend) {}
+  AttentionStream(grpc::CallbackServerContext& context, const Backend& backend)
+      : context_(context), backend_(backend) {}
 
   // Lives until OnDone, and as long as anything refers to it.
   void KeepAlive() { self_ = shared_from_this(); }
@@ -62,11 +64,16 @@ class AttentionStream final
       const auto stream = weak.lock();
       if (stream != nullptr) stream->Drain();
     });
+    idle_watch_.Start(
+        weak_from_this(),
+        std::chrono::duration<double>(backend_.limits.max_stream_idle_seconds),
+        [this] { return LookForProgress(); });
     Advance(core::BriefLock(mutex_));
   }
 
   void OnReadDone(bool ok) override {
     const auto bytes = static_cast<int64_t>(received_.Length());
+    if (held_.arrival != nullptr) held_.arrival->OnMessage(bytes);
     auto lock = core::BriefLock(mutex_);
     if (ok && end_ == End::kOpen) {
       ++under_way_;
@@ -79,6 +86,7 @@ class AttentionStream final
       end_ = End::kHalfClosed;
     }
     reading_ = false;
+    moves_ = true;
     Advance(std::move(lock));
   }
 
@@ -86,6 +94,7 @@ class AttentionStream final
     auto lock = core::BriefLock(mutex_);
     Over(*writing_);
     writing_ = nullptr;
+    moves_ = true;
     if (!ok) Break();
     Advance(std::move(lock));
   }
@@ -99,6 +108,10 @@ class AttentionStream final
   }
 
   void OnDone() override {
+    if (end_ != End::kHalfClosed && held_.arrival != nullptr) {
+      held_.arrival->OnBroken();
+    }
+    idle_watch_.Stop();
     if (held_.ticket != nullptr) held_.ticket->Release();
     const auto last = std::move(self_);
   }
@@ -109,6 +122,7 @@ class AttentionStream final
     kOpen,
     kHalfClosed,   // the client has sent all it wants
     kDraining,     // the server is
+    kIdle,         // nothing has come for too long
     kOutOfMemory,  // for even a message's bookkeeping
     kBroken,       // nobody reads any more
   };
@@ -117,6 +131,23 @@ class AttentionStream final
     auto lock = core::BriefLock(mutex_);
     if (end_ == End::kOpen) end_ = End::kDraining;
     Advance(std::move(lock));
+  }
+
+  // Ends a stream that brings nothing, or whose answers nobody reads; whether
+  // it goes on. While something is computed, it is the server that takes its
+  // time.
+  bool LookForProgress() {
+    auto lock = core::BriefLock(mutex_);
+    if (finished_) return false;
+    const bool moves = std::exchange(moves_, false);
+    const bool unread = writing_ != nullptr;
+    if (moves || (under_way_ > 0 && !unread)) return true;
+    idle_ = true;
+    if (end_ == End::kOpen) end_ = End::kIdle;
+    // What is being written cannot be followed by a status.
+    if (unread) context_.TryCancel();
+    Advance(std::move(lock));
+    return false;
   }
 
   // REQUIRES: mutex_.
@@ -194,6 +225,7 @@ class AttentionStream final
     while (StartOne(lock)) {
     }
     --starting_;
+    withholding_.Set(held_.arrival, end_ == End::kOpen && !reading_);
     if (!IsOver()) return;
     finished_ = true;
     const absl::Status ended = Ended();
@@ -228,8 +260,8 @@ class AttentionStream final
     if (call_ == nullptr) return false;  // refused before it started
     // The end must not overtake what somebody is about to start.
     if (starting_ > 0) return false;
-    // While draining a read may be left that the client never ends.
-    return !reading_ || end_ == End::kDraining;
+    // A read may be left that the client never ends.
+    return !reading_ || end_ == End::kDraining || end_ == End::kIdle;
   }
 
   // REQUIRES: mutex_.
@@ -237,13 +269,24 @@ class AttentionStream final
     if (under_way_ == 0) return true;
     if (under_way_ >= backend_.limits.max_stream_in_flight) return false;
     // What the messages under way will take beside themselves is not known
-    // before they are looked at: a reply of their own size, so far.
-    return core::SaturatingAdd(backend_.admission.bytes(), under_way_bytes_) <
-           backend_.limits.max_bytes_in_flight / 2;
+    // before they are looked at: put together once more, a workspace and a
+    // reply, each of their own size, so far.
+    return under_way_bytes_ <
+           (backend_.ledger.lendable() - backend_.ledger.held()) / 4;
+  }
+
+  absl::Status Idle() const {
+    return WithReason(absl::AbortedError(absl::StrCat(
+                          "nothing of the stream came or was read for ",
+                          backend_.limits.max_stream_idle_seconds,
+                          " s, the time that --max-stream-idle sets")),
+                      v1::ERROR_REASON_STALLED,
+                      {{"flag", "--max-stream-idle"}});
   }
 
   // REQUIRES: mutex_.
   absl::Status Ended() const {
+    if (idle_) return Idle();
     switch (end_) {
       case End::kDraining:
         return WithReason(absl::UnavailableError("the server is draining"),
@@ -260,7 +303,9 @@ class AttentionStream final
     }
   }
 
+  grpc::CallbackServerContext& context_;
   const Backend& backend_;
+  IdleWatch idle_watch_;
   std::shared_ptr<AttentionStream> self_;
   Held held_;
   std::shared_ptr<Call> call_;
@@ -271,9 +316,12 @@ class AttentionStream final
   End end_ = End::kOpen;
   bool reading_ = false;
   bool finished_ = false;
+  bool idle_ = false;
+  bool moves_ = true;            // something was read or written since a look
   int starting_ = 0;             // threads that are in Advance
   int64_t under_way_ = 0;        // messages read and not yet written or dropped
   int64_t under_way_bytes_ = 0;  // of those messages
+  Withholding withholding_;
   std::deque<std::shared_ptr<Message>> answers_;
   std::shared_ptr<Message> writing_;
 };
@@ -284,11 +332,11 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
 ServeAttentionStream(grpc::CallbackServerContext& context,
                      const Backend& backend) {
   // gRPC calls no reaction before this function has returned.
-  const auto stream = std::make_shared<AttentionStream>(backend);
+  const auto stream = std::make_shared<AttentionStream>(context, backend);
   stream->KeepAlive();
   try {
     stream->Hold(Admit(
-        context, DoorOf(backend), "StreamAttention", /*request=*/nullptr,
+        context, StreamDoorOf(backend), "StreamAttention", /*request=*/nullptr,
         [raw = stream.get()](grpc::Status status) {
           raw->Finish(std::move(status));
         },

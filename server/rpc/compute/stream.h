@@ -15,9 +15,9 @@ namespace attention::rpc {
 //
 // Reads on only while fewer than max_stream_in_flight of its messages are
 // between being read and being written, and, once one of them is, only while
-// the server holds less than half of max_bytes_in_flight, those messages
-// counted twice. So a client that sends faster than it reads, or than the
-// server computes, is held up by the flow control of its connection.
+// the server could lend four times as much again as those messages have. So a
+// client that sends faster than it reads, or than the server computes, is held
+// up by the flow control of its connection.
 //
 // `backend` outlives the stream.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*

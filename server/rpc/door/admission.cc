@@ -8,46 +8,89 @@
 #include "server/rpc/door/status.h"
 
 namespace attention::rpc {
+namespace {
+
+absl::Status Busy(absl::string_view what, const char* flag) {
+  return MayFitLater(WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                                    what, ", the limit that ", flag, " sets")),
+                                v1::ERROR_REASON_BUSY, {{"flag", flag}}));
+}
+
+}  // namespace
 
 void Admission::Ticket::Release() {
   const auto lock = core::BriefLock(admission_.mutex_);
   if (!std::exchange(entered_, false)) return;
-  admission_.bytes_ -= bytes_;
-  if (!answered_) --admission_.requests_;
+  for (size_t kind = 0; kind < memory::kKinds; ++kind) {
+    if (taken_[kind] == 0) continue;
+    admission_.ledger_.Give(static_cast<memory::Kind>(kind), taken_[kind]);
+  }
+  if (is_stream_) {
+    --admission_.streams_;
+  } else if (!answered_) {
+    --admission_.requests_;
+  }
   --admission_.tickets_;
 }
 
-absl::Status Admission::Ticket::Take(int64_t bytes) {
+absl::Status Admission::Ticket::Take(memory::Kind kind, int64_t bytes) {
   const auto lock = core::BriefLock(admission_.mutex_);
-  return admission_.TakeLocked(*this, bytes);
+  return admission_.TakeLocked(*this, kind, bytes);
+}
+
+void Admission::Ticket::Return(memory::Kind kind, int64_t bytes) {
+  const auto lock = core::BriefLock(admission_.mutex_);
+  if (!entered_) return;  // given back already
+  admission_.ledger_.Give(kind, bytes);
+  taken_[static_cast<size_t>(kind)] -= bytes;
+  bytes_ -= bytes;
 }
 
 void Admission::Ticket::Answered() {
   const auto lock = core::BriefLock(admission_.mutex_);
-  if (!std::exchange(answered_, true)) --admission_.requests_;
+  if (!std::exchange(answered_, true) && !is_stream_) --admission_.requests_;
 }
 
 absl::Status Admission::Enter(int64_t bytes, Ticket& ticket) {
   const auto lock = core::BriefLock(mutex_);
+  absl::Status status = CheckLocked(bytes);
+  if (!status.ok()) return status;
+  if (requests_ >= limits_.max_requests_in_flight) {
+    return Busy(
+        absl::StrCat("the server already holds ", requests_, " requests"),
+        "--max-requests-in-flight");
+  }
+  return EnterLocked(bytes, ticket, requests_);
+}
+
+absl::Status Admission::EnterStream(int64_t bytes, Ticket& ticket) {
+  const auto lock = core::BriefLock(mutex_);
+  absl::Status status = CheckLocked(bytes);
+  if (!status.ok()) return status;
+  if (streams_ >= limits_.max_open_streams) {
+    return Busy(absl::StrCat(streams_, " streams are open"),
+                "--max-open-streams");
+  }
+  ticket.is_stream_ = true;
+  return EnterLocked(bytes, ticket, streams_);
+}
+
+absl::Status Admission::CheckLocked(int64_t bytes) const {
   if (draining_) {
     return WithReason(absl::UnavailableError("the server is draining"),
                       v1::ERROR_REASON_DRAINING);
   }
-  if (bytes > limits_.max_message_bytes) {
-    return OverLimit("bytes of the request message:", bytes,
-                     limits_.max_message_bytes, "max-message-bytes");
-  }
-  if (requests_ >= limits_.max_requests_in_flight) {
-    return MayFitLater(WithReason(
-        absl::ResourceExhaustedError(absl::StrCat(
-            "the server already holds ", requests_,
-            " requests, the limit that --max-requests-in-flight sets")),
-        v1::ERROR_REASON_BUSY, {{"flag", "--max-requests-in-flight"}}));
-  }
-  absl::Status status = TakeLocked(ticket, bytes);
+  if (bytes <= limits_.max_message_bytes) return absl::OkStatus();
+  return OverLimit("bytes of the request message:", bytes,
+                   limits_.max_message_bytes, "max-message-bytes");
+}
+
+absl::Status Admission::EnterLocked(int64_t bytes, Ticket& ticket,
+                                    int32_t& places) {
+  absl::Status status = TakeLocked(ticket, memory::Kind::kMessages, bytes);
   if (!status.ok()) return status;
   ticket.entered_ = true;
-  ++requests_;
+  ++places;
   ++tickets_;
   return status;
 }
@@ -60,22 +103,24 @@ absl::StatusOr<std::shared_ptr<Admission::Ticket>> Admission::Enter(
   return ticket;
 }
 
-absl::Status Admission::TakeLocked(Ticket& ticket, int64_t bytes) {
-  const int64_t max_bytes = limits_.max_bytes_in_flight;
+absl::Status Admission::TakeLocked(Ticket& ticket, memory::Kind kind,
+                                   int64_t bytes) {
   const int64_t of_request = core::SaturatingAdd(ticket.bytes_, bytes);
-  if (of_request > max_bytes) {
-    return OverLimit("bytes of this request:", of_request, max_bytes,
-                     "max-bytes-in-flight");
+  const int64_t lendable = ledger_.lendable();
+  if (of_request > lendable) {
+    return OverLimit("bytes of this request:", of_request, lendable,
+                     "memory-limit");
   }
-  if (core::SaturatingAdd(bytes_, bytes) > max_bytes) {
+  if (!ledger_.Take(kind, bytes)) {
     return MayFitLater(WithReason(
         absl::ResourceExhaustedError(absl::StrCat(
             "this request takes ", of_request, " bytes and the server holds ",
-            bytes_ - ticket.bytes_, " for others, together over the limit of ",
-            max_bytes, " that --max-bytes-in-flight sets")),
-        v1::ERROR_REASON_BUSY, {{"flag", "--max-bytes-in-flight"}}));
+            ledger_.held() - ticket.bytes_,
+            " for others, together over the limit of ", lendable,
+            " that --memory-limit sets (an eighth of it is never lent)")),
+        v1::ERROR_REASON_BUSY, {{"flag", "--memory-limit"}}));
   }
-  bytes_ += bytes;
+  ticket.taken_[static_cast<size_t>(kind)] += bytes;
   ticket.bytes_ = of_request;
   return absl::OkStatus();
 }

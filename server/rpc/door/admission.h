@@ -2,7 +2,7 @@
 #ifndef SERVER_RPC_DOOR_ADMISSION_H_
 #define SERVER_RPC_DOOR_ADMISSION_H_
 
-#include <atomic>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -12,12 +12,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/memory/ledger.h"
+#include "server/rpc/door/arrivals.h"
 #include "server/rpc/door/limits.h"
 
 namespace attention::rpc {
 
-// Counts requests and the bytes held for them, and refuses what would be too
-// much; nothing ever waits here. Thread-safe.
+// Counts requests, takes the memory they need out of the ledger, and refuses
+// what would be too much; nothing ever waits here. Thread-safe.
 //
 // Errors are RESOURCE_EXHAUSTED naming the figure and the flag: with RetryInfo
 // if the request could fit later, without if it never can. While draining,
@@ -34,8 +36,11 @@ class Admission {
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
 
-    // Takes `bytes` more.
-    absl::Status Take(int64_t bytes);
+    // Takes `bytes` more, for `kind`.
+    absl::Status Take(memory::Kind kind, int64_t bytes);
+
+    // Gives `bytes` that were taken for `kind` back early.
+    void Return(memory::Kind kind, int64_t bytes);
 
     // The request is answered: it counts no more, though its bytes are still
     // held, by the network. So a client that sends one request after the other
@@ -50,17 +55,29 @@ class Admission {
 
     Admission& admission_;
     // Guarded by admission_.mutex_.
-    int64_t bytes_ = 0;
+    std::array<int64_t, memory::kKinds> taken_{};
+    int64_t bytes_ = 0;  // of all kinds
     bool entered_ = false;
     bool answered_ = false;
+    bool is_stream_ = false;
   };
 
-  // Obeys max_message_bytes, max_requests_in_flight and max_bytes_in_flight.
-  explicit Admission(const Limits& limits) : limits_(limits) {}
+  // Obeys max_message_bytes, max_requests_in_flight and the ledger, which
+  // outlives this.
+  Admission(const Limits& limits, memory::Ledger& ledger)
+      : limits_(limits), ledger_(ledger) {}
+
+  memory::Ledger& ledger() const { return ledger_; }
+  // What connections have brought.
+  Arrivals& arrivals() { return arrivals_; }
 
   // A place for one request whose message has `bytes`: makes it `ticket`'s.
   // REQUIRES: `ticket` is of this admission and has not entered.
   absl::Status Enter(int64_t bytes, Ticket& ticket);
+
+  // A place for a stream, whose first message has `bytes`: it does not count as
+  // a request, but as open. REQUIRES: as Enter.
+  absl::Status EnterStream(int64_t bytes, Ticket& ticket);
 
   // The same with a ticket of its own.
   absl::StatusOr<std::shared_ptr<Ticket>> Enter(int64_t bytes);
@@ -88,24 +105,24 @@ class Admission {
 
   // Requests that are not answered yet.
   int32_t requests() const;
-  // Bytes held for all requests.
-  int64_t bytes() const { return bytes_; }
-
   // Whether no ticket is left.
   bool idle() const;
 
  private:
-  absl::Status TakeLocked(Ticket& ticket, int64_t bytes);
+  absl::Status CheckLocked(int64_t bytes) const;
+  absl::Status EnterLocked(int64_t bytes, Ticket& ticket, int32_t& places);
+  absl::Status TakeLocked(Ticket& ticket, memory::Kind kind, int64_t bytes);
 
   const Limits limits_;
+  memory::Ledger& ledger_;
+  Arrivals arrivals_;
 
   mutable std::mutex mutex_;
   bool draining_ = false;
   std::list<std::function<void()>> drain_listeners_;
   int32_t requests_ = 0;
+  int32_t streams_ = 0;
   int32_t tickets_ = 0;
-  // Written under mutex_, read without: a stream asks for each message.
-  std::atomic<int64_t> bytes_{0};
 };
 
 }  // namespace attention::rpc

@@ -54,9 +54,14 @@ absl::Status OutOfMemory() {
 
 absl::Status FromPool(const absl::Status& status) {
   // A limit says which one it is; a failed allocation does not.
-  const bool bare = status.code() == absl::StatusCode::kResourceExhausted &&
-                    !HasReason(status) && ErrorField(status).empty();
-  return bare ? OutOfMemory() : status;
+  if (status.code() != absl::StatusCode::kResourceExhausted ||
+      HasReason(status)) {
+    return status;
+  }
+  if (ErrorField(status).empty()) return OutOfMemory();
+  // What knows no ErrorInfo names a field that takes more than is lent now.
+  return MayFitLater(
+      WithReason(status, v1::ERROR_REASON_BUSY, {{"flag", "--memory-limit"}}));
 }
 
 Call::Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,

@@ -72,9 +72,11 @@ class Call {
     reply_ = std::move(reply);
     out_ = out;
   }
-  // Takes bytes beyond the message out of the budget of the server. REQUIRES:
-  // there is a ticket.
-  absl::Status TakeBytes(int64_t bytes) { return ticket_->Take(bytes); }
+  // Takes bytes beyond the message out of the server's ledger. REQUIRES: there
+  // is a ticket.
+  absl::Status TakeBytes(memory::Kind kind, int64_t bytes) {
+    return ticket_->Take(kind, bytes);
+  }
 
   // What the log line tells beyond the totals.
   void set_timing(Clock::duration queue, Clock::duration compute);

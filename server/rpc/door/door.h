@@ -15,9 +15,13 @@ struct Door {
   // answered when nothing else is; for messages of at most kInlineBytes
   // (message.h).
   Admission* admission;
+  // What connections have brought; those of refused calls count as well.
+  Arrivals& arrivals;
   // Reads long messages.
   core::ComputePool& pool;
   int64_t max_axis;  // Limits::max_axis
+  // A call counts as an open stream, not as a request.
+  bool is_stream = false;
 };
 
 }  // namespace attention::rpc

@@ -76,6 +76,14 @@ Call::Facts FactsOf(grpc::CallbackServerContext& context, const char* method,
   return facts;
 }
 
+int64_t MetadataBytes(const grpc::CallbackServerContext& context) {
+  size_t bytes = 0;
+  for (const auto& [key, value] : context.client_metadata()) {
+    bytes += key.size() + value.size();
+  }
+  return static_cast<int64_t>(bytes);
+}
+
 }  // namespace
 
 absl::Status CheckWhole(const grpc::ByteBuffer* request) {
@@ -83,6 +91,21 @@ absl::Status CheckWhole(const grpc::ByteBuffer* request) {
   return WithReason(absl::InvalidArgumentError(
                         "the call ended without a whole message; expected one"),
                     v1::ERROR_REASON_MALFORMED_MESSAGE);
+}
+
+std::shared_ptr<Arrival> ArrivalOf(const grpc::CallbackServerContext& context,
+                                   const Arrivals& arrivals,
+                                   const grpc::ByteBuffer* request) {
+  std::shared_ptr<Arrival> arrival = arrivals.Find(context.peer());
+  if (arrival == nullptr) return arrival;
+  arrival->OnCall(MetadataBytes(context));
+  if (request == nullptr) return arrival;
+  if (request->Valid()) {
+    arrival->OnMessage(static_cast<int64_t>(request->Length()));
+  } else {
+    arrival->OnBroken();
+  }
+  return arrival;
 }
 
 absl::Status CheckShort(const char* method, int64_t bytes) {
@@ -99,7 +122,8 @@ absl::Status CheckShort(const char* method, int64_t bytes) {
 Held Admit(grpc::CallbackServerContext& context, const Door& door,
            const char* method, const grpc::ByteBuffer* request,
            std::function<void(grpc::Status)> answer, Handler handler) {
-  Held held{std::make_shared<core::Cancellation>(context.deadline()), nullptr};
+  Held held{std::make_shared<core::Cancellation>(context.deadline()), nullptr,
+            ArrivalOf(context, door.arrivals, request)};
   const int64_t bytes =
       request == nullptr ? 0 : static_cast<int64_t>(request->Length());
   const auto call = std::make_shared<Call>(
@@ -110,7 +134,9 @@ Held Admit(grpc::CallbackServerContext& context, const Door& door,
       entered = CheckShort(method, bytes);
     } else if (entered.ok()) {
       held.ticket = std::make_shared<Admission::Ticket>(*door.admission);
-      entered = door.admission->Enter(bytes, *held.ticket);
+      entered = door.is_stream
+                    ? door.admission->EnterStream(bytes, *held.ticket)
+                    : door.admission->Enter(bytes, *held.ticket);
     }
     if (!entered.ok()) return call->Finish(entered);
     if (held.ticket != nullptr) call->set_ticket(held.ticket);
@@ -128,6 +154,11 @@ void ReadMessage(const std::shared_ptr<Call>& call, core::ComputePool& pool,
         ParseMessage(bytes, contract, max_axis, message);
     return status.ok() ? then() : call->Finish(status);
   }
+  // What protobuf makes of the bytes, beside them, and later what is made of
+  // that.
+  const absl::Status lent = call->TakeBytes(
+      memory::Kind::kMessages, static_cast<int64_t>(bytes.Length()));
+  if (!lent.ok()) return call->Finish(lent);
   const auto taken = std::make_shared<grpc::ByteBuffer>();
   taken->Swap(&bytes);
   pool.Submit(

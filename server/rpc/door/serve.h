@@ -32,12 +32,22 @@ using Handler = absl::FunctionRef<void(const std::shared_ptr<Call>&)>;
 struct Held {
   std::shared_ptr<core::Cancellation> cancellation;
   std::shared_ptr<Admission::Ticket> ticket;
+  // Of the connection, which is told of each message of a stream; null where
+  // nobody watches what arrives.
+  std::shared_ptr<Arrival> arrival;
 };
 
 // INVALID_ARGUMENT for a message that never came: gRPC calls a handler of bytes
 // also for a call that ended before its message had come, or without one. Null
 // is right: the handler reads messages one by one.
 absl::Status CheckWhole(const grpc::ByteBuffer* request);
+
+// The connection of a call, which is told of the call and of `request`, the
+// message it came with, null if they are read one by one. Null where nobody
+// watches what arrives.
+std::shared_ptr<Arrival> ArrivalOf(const grpc::CallbackServerContext& context,
+                                   const Arrivals& arrivals,
+                                   const grpc::ByteBuffer* request);
 
 // RESOURCE_EXHAUSTED for more than kInlineBytes.
 absl::Status CheckShort(const char* method, int64_t bytes);

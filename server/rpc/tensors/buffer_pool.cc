@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <limits>
@@ -16,7 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector
 
 // From here on a buffer is a mapping. Below, the allocator keeps memory for
 // itself anyway.
@@ -33,8 +34,8 @@ int64_t MappingSize(int64_t bytes) {
 
 // What the allocator is asked for.
 int64_t SmallSize(int64_t bytes) {
-  constexpr auto kLine = static_cast<int64_t>(kAlignment);
-  return std::max((bytes + kLine - 1) / kLine * kLine, kLine);
+  return std::max((bytes + kAlignment - 1) / kAlignment * kAlignment,
+                  kAlignment);
 }
 
 }  // namespace
@@ -56,7 +57,9 @@ struct Buffer::Idle {
 
   const int64_t max_bytes;
   const std::chrono::milliseconds keep;
+  memory::Ledger& ledger;  // not used once closed
 
+  std::atomic<int64_t> mapped{0};
   mutable std::mutex mutex;
   std::condition_variable changed;
   std::vector<Mapping> mappings;  // the longest idle first
@@ -64,8 +67,9 @@ struct Buffer::Idle {
   bool closed = false;  // the pool has ended
   std::thread cleaner;
 
-  Idle(int64_t its_max_bytes, std::chrono::milliseconds its_keep)
-      : max_bytes(its_max_bytes), keep(its_keep) {}
+  Idle(int64_t its_max_bytes, std::chrono::milliseconds its_keep,
+       memory::Ledger& its_ledger)
+      : max_bytes(its_max_bytes), keep(its_keep), ledger(its_ledger) {}
 
   // A mapping of exactly `size` bytes, null if there is none.
   char* Find(int64_t size) {
@@ -77,8 +81,14 @@ struct Buffer::Idle {
     if (found == mappings.rend()) return nullptr;
     char* const data = found->data;
     bytes -= size;
+    ledger.Give(memory::Kind::kIdleBuffers, size);
     mappings.erase(std::next(found).base());
     return data;
+  }
+
+  void Unmap(char* data, int64_t size) noexcept {
+    munmap(data, static_cast<size_t>(size));
+    mapped.fetch_sub(size, std::memory_order_relaxed);
   }
 
   void Keep(char* data, int64_t size) noexcept {
@@ -86,7 +96,7 @@ struct Buffer::Idle {
       const std::lock_guard<std::mutex> lock(mutex);
       if (!closed && bytes + size <= max_bytes && TryAdd(data, size)) return;
     }
-    munmap(data, static_cast<size_t>(size));
+    Unmap(data, size);
   }
 
   bool TryAdd(char* data, int64_t size) noexcept {
@@ -95,18 +105,41 @@ struct Buffer::Idle {
     } catch (const std::bad_alloc&) {
       return false;
     }
+    // Whatever was held for it is not yet given back; what is idle gives way.
+    if (ledger.held() + size > ledger.lendable()) {
+      mappings.pop_back();
+      return false;
+    }
+    ledger.Count(memory::Kind::kIdleBuffers, size);
     bytes += size;
     if (mappings.size() == 1) changed.notify_one();
     return true;
   }
 
-  // Gives back what has been idle since before `until`.
-  void Release(Clock::time_point until) {
-    while (!mappings.empty() && mappings.front().since <= until) {
-      munmap(mappings.front().data, static_cast<size_t>(mappings.front().size));
-      bytes -= mappings.front().size;
-      mappings.erase(mappings.begin());
+  // Takes out what has been idle since before `until`, to be unmapped without
+  // the lock that every request takes. REQUIRES: mutex.
+  std::vector<Mapping> TakeOut(Clock::time_point until) {
+    const auto end = std::find_if(
+        mappings.begin(), mappings.end(),
+        [until](const Mapping& mapping) { return mapping.since > until; });
+    std::vector<Mapping> out(mappings.begin(), end);
+    mappings.erase(mappings.begin(), end);
+    for (const Mapping& mapping : out) bytes -= mapping.size;
+    return out;
+  }
+
+  void Release(const std::vector<Mapping>& out) {
+    for (const Mapping& mapping : out) {
+      Unmap(mapping.data, mapping.size);
+      ledger.Give(memory::Kind::kIdleBuffers, mapping.size);
     }
+  }
+
+  void ReleaseAll() {
+    std::unique_lock<std::mutex> lock(mutex);
+    const std::vector<Mapping> out = TakeOut(Clock::time_point::max());
+    lock.unlock();
+    Release(out);
   }
 
   // The cleaner's thread.
@@ -114,11 +147,13 @@ struct Buffer::Idle {
     std::unique_lock<std::mutex> lock(mutex);
     while (true) {
       changed.wait(lock, [this] { return closed || !mappings.empty(); });
-      if (closed) break;
+      if (closed) return;
       changed.wait_for(lock, keep, [this] { return closed; });
-      Release(Clock::now() - keep);
+      const std::vector<Mapping> out = TakeOut(Clock::now() - keep);
+      lock.unlock();
+      Release(out);
+      lock.lock();
     }
-    Release(Clock::time_point::max());
   }
 };
 
@@ -138,8 +173,9 @@ Buffer::~Buffer() {
   }
 }
 
-BufferPool::BufferPool(int64_t max_idle_bytes, std::chrono::milliseconds keep)
-    : idle_(std::make_shared<Buffer::Idle>(max_idle_bytes, keep)) {
+BufferPool::BufferPool(int64_t max_idle_bytes, memory::Ledger& ledger,
+                       std::chrono::milliseconds keep)
+    : idle_(std::make_shared<Buffer::Idle>(max_idle_bytes, keep, ledger)) {
   idle_->cleaner = std::thread([idle = idle_.get()] { idle->Clean(); });
 }
 
@@ -150,7 +186,10 @@ BufferPool::~BufferPool() {
   }
   idle_->changed.notify_one();
   idle_->cleaner.join();
+  idle_->ReleaseAll();
 }
+
+void BufferPool::ReleaseIdle() { idle_->ReleaseAll(); }
 
 Buffer BufferPool::Take(int64_t bytes) {
   Buffer buffer;
@@ -169,10 +208,15 @@ Buffer BufferPool::Take(int64_t bytes) {
              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     buffer.data_ = static_cast<char*>(memory);
+    idle_->mapped.fetch_add(mapped, std::memory_order_relaxed);
   }
   buffer.mapped_ = mapped;
   buffer.home_ = idle_;
   return buffer;
+}
+
+int64_t BufferPool::mapped_bytes() const {
+  return idle_->mapped.load(std::memory_order_relaxed);
 }
 
 int64_t BufferPool::idle_bytes() const {

@@ -8,6 +8,8 @@
 #include <memory>
 #include <utility>
 
+#include "server/memory/ledger.h"
+
 namespace attention::rpc {
 
 class BufferPool;
@@ -38,12 +40,14 @@ class Buffer {
 // of its own, which the system would have to clear, page by page, each time
 // anew: it is kept for the next request that fits. What nobody has used for
 // `keep` goes back to the system, and never more than `max_idle_bytes` is kept.
-// Thread-safe; has a thread of its own, which sleeps while nothing is kept.
+// What is kept is in the ledger; what is in use is its user's to take out of
+// it, before Take. Thread-safe; has a thread of its own, which sleeps while
+// nothing is kept.
 class BufferPool {
  public:
-  explicit BufferPool(
-      int64_t max_idle_bytes,
-      std::chrono::milliseconds keep = std::chrono::milliseconds(2000));
+  // The ledger outlives the pool.
+  BufferPool(int64_t max_idle_bytes, memory::Ledger& ledger,
+             std::chrono::milliseconds keep = std::chrono::milliseconds(2000));
   ~BufferPool();
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
@@ -54,8 +58,13 @@ class BufferPool {
   // Bytes that a buffer of so many takes of the memory; saturating.
   static int64_t HeldBytes(int64_t bytes);
 
+  // Gives everything that is kept back to the system.
+  void ReleaseIdle();
+
   // Bytes kept for later.
   int64_t idle_bytes() const;
+  // Bytes of all mappings, in use or kept.
+  int64_t mapped_bytes() const;
 
  private:
   const std::shared_ptr<Buffer::Idle> idle_;

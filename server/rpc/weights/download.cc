@@ -1,24 +1,38 @@
 #include "server/rpc/weights/download.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <new>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
+#include "server/rpc/door/idle_watch.h"
 #include "server/rpc/door/serve.h"
+#include "server/rpc/door/status.h"
 #include "server/rpc/weights/weight_set_proto.h"
 
 namespace attention::rpc {
 namespace {
 
-class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+// A chunk as a message and as its bytes.
+constexpr int64_t kHeldChunks = 2;
+
+class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+                            public std::enable_shared_from_this<WeightsStream> {
  public:
+  WeightsStream(grpc::CallbackServerContext& context, const Backend& backend)
+      : context_(context), backend_(backend) {}
+
   // What was asked for, once it has been read.
   v1::GetWeightsRequest& request() { return request_; }
 
+  // Lives until OnDone, and as long as a task refers to it.
+  void KeepAlive() { self_ = shared_from_this(); }
   void Hold(Held held) { held_ = std::move(held); }
 
   // Starts to answer `call` with `listed`.
@@ -26,6 +40,10 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     call_ = std::move(call);
     listed_ = std::move(listed);
     tensors_ = TensorsOf(listed_.version->record().contents);
+    idle_watch_.Start(weak_from_this(),
+                      std::chrono::duration<double>(
+                          backend_.limits.max_transfer_idle_seconds),
+                      [this] { return LookForProgress(); });
     auto& header = *message_.mutable_header();
     *header.mutable_summary() = SummaryToProto(listed_);
     *header.mutable_weights() =
@@ -34,7 +52,9 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   void OnWriteDone(bool ok) override {
+    ++written_;
     if (!ok) {
+      if (stalled_) return call_->Finish(Stalled());
       // Nobody reads any more; the deadline tells why, if it was that.
       const absl::Status why = held_.cancellation->Check();
       return call_->Finish(
@@ -51,9 +71,30 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     // Null after a refusal that had no memory for even that.
     if (held_.cancellation != nullptr) held_.cancellation->Cancel();
   }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    idle_watch_.Stop();
+    const auto last = std::move(self_);
+  }
 
  private:
+  // Ends an answer that the client does not read on; whether it goes on. What
+  // is being written cannot be followed by a status, so the call is cancelled.
+  bool LookForProgress() {
+    if (seen_.exchange(written_) != written_) return true;
+    stalled_ = true;
+    context_.TryCancel();
+    return false;
+  }
+
+  absl::Status Stalled() const {
+    return WithReason(absl::AbortedError(absl::StrCat(
+                          "nothing of the answer was read in ",
+                          backend_.limits.max_transfer_idle_seconds,
+                          " s, the time that --max-transfer-idle sets")),
+                      v1::ERROR_REASON_STALLED,
+                      {{"flag", "--max-transfer-idle"}});
+  }
+
   void SetNextPart() {
     if (next_tensor_ == tensors_.size()) {
       message_.set_sha256(listed_.version->record().sha256);
@@ -80,8 +121,15 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     StartWrite(&bytes_);
   }
 
+  grpc::CallbackServerContext& context_;
+  const Backend& backend_;
+  std::shared_ptr<WeightsStream> self_;
   Held held_;
   std::shared_ptr<Call> call_;
+  IdleWatch idle_watch_;
+  std::atomic<int64_t> written_{0};  // messages
+  std::atomic<int64_t> seen_{-1};    // of them at the last look
+  std::atomic<bool> stalled_{false};
   weights::Listed listed_;
   std::vector<NamedTensor> tensors_;
   size_t next_tensor_ = 0;
@@ -105,7 +153,8 @@ void Answer(const std::shared_ptr<Call>& call, WeightsStream& stream,
   absl::StatusOr<weights::Listed> listed = Describe(stream.request(), catalog);
   if (!listed.ok()) return call->Finish(listed.status());
   absl::Status taken = call->TakeBytes(
-      std::min(kMaxChunkBytes, listed->version->tensor_bytes()));
+      memory::Kind::kReplies,
+      kHeldChunks * std::min(kMaxChunkBytes, listed->version->tensor_bytes()));
   if (!taken.ok()) return call->Finish(taken);
   stream.Start(call, *std::move(listed));
 }
@@ -117,26 +166,29 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeGetWeights(
     const grpc::ByteBuffer* request) {
   // gRPC calls no reaction before this function has returned; the stream is
   // there until the call is finished.
-  auto* const stream = new WeightsStream;
+  const auto stream = std::make_shared<WeightsStream>(context, backend);
+  stream->KeepAlive();
   try {
     stream->Hold(Admit(
-        context, DoorOf(backend), "GetWeights", request,
-        [stream](grpc::Status status) { stream->Finish(std::move(status)); },
+        context, StreamDoorOf(backend), "GetWeights", request,
+        [raw = stream.get()](grpc::Status status) {
+          raw->Finish(std::move(status));
+        },
         [&](const std::shared_ptr<Call>& call) {
           // gRPC's own object, which nobody else reads.
           auto& bytes = const_cast<grpc::ByteBuffer&>(*request);
           ReadMessage(call, backend.compute, bytes,
                       ContractOf<v1::GetWeightsRequest>(),
                       backend.limits.max_axis, stream->request(),
-                      [call, stream, &backend] {
-                        Answer(call, *stream, backend.catalog);
+                      [call, raw = stream.get(), &backend] {
+                        Answer(call, *raw, backend.catalog);
                       });
         }));
   } catch (const std::bad_alloc&) {
     // Thrown before there was a call, so nobody else answers.
     stream->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});
   }
-  return stream;
+  return stream.get();
 }
 
 }  // namespace attention::rpc

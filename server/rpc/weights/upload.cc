@@ -16,6 +16,7 @@
 #include "proto/error_text.h"
 #include "proto/field_error.h"
 #include "server/core/saturating.h"
+#include "server/rpc/door/idle_watch.h"
 #include "server/rpc/door/serve.h"
 #include "server/rpc/door/status.h"
 #include "server/rpc/weights/download.h"
@@ -68,8 +69,21 @@ weights::AppendOptions OptionsOf(
   return options;
 }
 
+// How long an upload waits for the memory of one that gave way: to end a call
+// and to give back its memory takes about this long.
+constexpr std::chrono::milliseconds kRetry(20);
+
+absl::Status GivesWay() {
+  return MayFitLater(
+      WithReason(absl::ResourceExhaustedError(
+                     "the upload began last, and another needs memory that "
+                     "--memory-limit leaves none to lend of; try again"),
+                 v1::ERROR_REASON_BUSY, {{"flag", "--memory-limit"}}));
+}
+
 // A message is read, then worked on, then the next is read: what belongs to the
-// messages needs no lock. Only the alarm and a cancellation come in between.
+// messages needs no lock. Only the idle watch and a cancellation come in
+// between.
 class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                             public std::enable_shared_from_this<WeightsUpload> {
  public:
@@ -85,10 +99,16 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   void Start(std::shared_ptr<Call> call) {
     call_ = std::move(call);
     call_->set_reply({shared_from_this(), &reply_}, reply_bytes_);
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      SetAlarm();
-    }
+    backend_.uploads.Begin(
+        [weak = weak_from_this()] {
+          const auto upload = weak.lock();
+          if (upload != nullptr) upload->GiveWay();
+        },
+        place_);
+    idle_watch_.Start(weak_from_this(),
+                      std::chrono::duration<double>(
+                          backend_.limits.max_transfer_idle_seconds),
+                      [this] { return LookForProgress(); });
     Read();
   }
 
@@ -97,12 +117,16 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       ended_ = true;
-      if (alarm_ != nullptr) alarm_->Cancel();
     }
+    idle_watch_.Stop();
     Finish(std::move(status));
   }
 
   void OnReadDone(bool ok) override {
+    if (ok && held_.arrival != nullptr) {
+      held_.arrival->OnMessage(static_cast<int64_t>(bytes_.Length()));
+    }
+    is_read_ = !ok && !context_.IsCancelled();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       reading_ = false;
@@ -117,6 +141,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   }
 
   void OnDone() override {
+    if (!is_read_ && held_.arrival != nullptr) held_.arrival->OnBroken();
     const auto last = std::move(self_);
     if (builder_ == nullptr) return;
     // On the writer's thread: to give back a GiB takes a reactor too long. If
@@ -139,44 +164,52 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   void Read() {
     // Under the lock, or the call could be answered and gone before the read
     // has begun. gRPC calls no reaction of a read on the thread that starts it.
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (ended_) return;
-    reading_ = true;
-    StartRead(&bytes_);
-  }
-
-  // REQUIRES: mutex_.
-  void SetAlarm() {
-    const auto due =
-        std::chrono::system_clock::now() +
-        std::chrono::duration_cast<std::chrono::system_clock::duration>(
-            std::chrono::duration<double>(
-                backend_.limits.max_upload_idle_seconds));
-    alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(due, [weak = weak_from_this()](bool due_now) {
-      const auto upload = weak.lock();
-      if (due_now && upload != nullptr) upload->LookForProgress();
-    });
-  }
-
-  // Ends an upload that the client does not go on with.
-  void LookForProgress() {
-    size_t arrived = 0;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (ended_) return;
+      if (!gives_way_) {
+        reading_ = true;
+        return StartRead(&bytes_);
+      }
+    }
+    call_->Finish(GivesWay());
+  }
+
+  // Another upload needs the memory of this one. What has come and is being
+  // worked on is worked on to its end.
+  void GiveWay() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      gives_way_ = true;
+      if (ended_ || !reading_) return;
+      ended_ = true;
+    }
+    call_->Finish(GivesWay());
+  }
+  bool gives_way() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return gives_way_;
+  }
+
+  // Ends an upload that the client does not go on with; whether it goes on.
+  bool LookForProgress() {
+    size_t arrived = 0;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (ended_) return false;
       arrived = std::exchange(arrived_, 0);
       // Where nothing is being read, it is the server that takes its time.
       ended_ = reading_ && arrived < static_cast<size_t>(kMaxChunkBytes);
-      if (!ended_) return SetAlarm();
+      if (!ended_) return true;
     }
     call_->Finish(WithReason(
         absl::AbortedError(StrCat("the upload brought ", arrived, " bytes in ",
-                                  backend_.limits.max_upload_idle_seconds,
+                                  backend_.limits.max_transfer_idle_seconds,
                                   " s; at least ", kMaxChunkBytes,
                                   " have to come in the time that "
-                                  "--max-upload-idle sets")),
-        v1::ERROR_REASON_STALLED, {{"flag", "--max-upload-idle"}}));
+                                  "--max-transfer-idle sets")),
+        v1::ERROR_REASON_STALLED, {{"flag", "--max-transfer-idle"}}));
+    return false;
   }
 
   void TakeMessage() {
@@ -187,6 +220,9 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                                      backend_.limits.max_message_bytes,
                                      "max-message-bytes"));
     }
+    // As it came, and as it is read.
+    message_held_ = memory::Loan(backend_.ledger, memory::Kind::kMessages);
+    if (!message_held_.Take(2 * bytes)) return call_->Finish(GivesWay());
     if (bytes <= static_cast<int64_t>(kInlineBytes)) {
       const absl::Status status = ParseMessage();
       return status.ok() ? TakePart() : call_->Finish(status);
@@ -204,9 +240,37 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
         call_->cancellation(),
         [upload = shared_from_this()](const absl::Status& status) {
           upload->call_->Guard([&] {
-            if (!status.ok()) return upload->call_->Finish(FromPool(status));
+            if (!status.ok()) return upload->Refuse(status);
             upload->message_.has_chunk() ? upload->Read() : upload->TakePart();
           });
+        });
+  }
+
+  // What came was not taken. Where that is for want of memory, an upload that
+  // began later gives way, and its memory is waited for.
+  void Refuse(const absl::Status& status) {
+    if (gives_way()) return call_->Finish(GivesWay());
+    if (!absl::IsResourceExhausted(status) || HasReason(status) ||
+        !message_.has_chunk() || !backend_.uploads.RefuseYoungerThan(place_)) {
+      return call_->Finish(FromPool(status));
+    }
+    retry_.Set(std::chrono::system_clock::now() + kRetry,
+               [upload = shared_from_this()](bool) {
+                 upload->call_->Guard([&] { upload->TakeChunkAgain(); });
+               });
+  }
+
+  void TakeChunkAgain() {
+    const absl::Status wanted = held_.cancellation->Check();
+    if (!wanted.ok()) return call_->Finish(wanted);
+    if (gives_way()) return call_->Finish(GivesWay());
+    backend_.compute.Submit(
+        {{1, [upload = shared_from_this()](
+                 int64_t, core::Workspace&) { return upload->TakeChunk(); }}},
+        call_->cancellation(),
+        [upload = shared_from_this()](const absl::Status& status) {
+          upload->call_->Guard(
+              [&] { status.ok() ? upload->Read() : upload->Refuse(status); });
         });
   }
 
@@ -240,7 +304,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                             "sha256");
         break;
     }
-    if (!status.ok()) return call_->Finish(status);
+    if (!status.ok()) return Refuse(status);
     Read();
   }
 
@@ -256,18 +320,13 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     absl::Status status = backend_.catalog.CheckAppend(*record, options_);
     if (!status.ok()) return status;
     absl::StatusOr<std::unique_ptr<WeightSetBuilder>> builder =
-        WeightSetBuilder::Start(*std::move(record));
+        WeightSetBuilder::Start(*std::move(record), backend_.ledger);
     if (!builder.ok()) return builder.status();
     const int64_t tensor_bytes = (*builder)->tensor_bytes();
     if (tensor_bytes > limits.max_weight_set_bytes) {
       return OverLimit("bytes of the weight set:", tensor_bytes,
                        limits.max_weight_set_bytes, "max-weight-set-bytes");
     }
-    // One chunk beside the set: that which was read last.
-    status = call_->TakeBytes(core::SaturatingAdd(
-        (*builder)->memory_bytes(), std::min(kMaxChunkBytes, tensor_bytes)));
-    if (!status.ok()) return status;
-    (*builder)->Reserve();
     builder_ = *std::move(builder);
     next_ = Next::kChunk;
     return status;
@@ -342,17 +401,23 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   std::shared_ptr<Call> call_;
 
   grpc::ByteBuffer bytes_;  // as received
+  IdleWatch idle_watch_;
+  Uploads::Place place_;
+  grpc::Alarm retry_;
+  memory::Loan message_held_;  // for message_
   v1::UploadWeightsRequest message_;
   Next next_ = Next::kHeader;
   weights::AppendOptions options_;
   std::unique_ptr<WeightSetBuilder> builder_;
   std::string sha256_;
 
+  bool is_read_ = false;  // to the end of what the client sends
+
   std::mutex mutex_;  // guards what follows
   bool reading_ = false;
   bool ended_ = false;  // answered, or about to be
-  size_t arrived_ = 0;  // bytes of chunks since the alarm was set
-  std::unique_ptr<grpc::Alarm> alarm_;
+  bool gives_way_ = false;
+  size_t arrived_ = 0;  // bytes of chunks since the last look
 };
 
 }  // namespace
@@ -365,7 +430,7 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUploadWeights(
   upload->KeepAlive();
   try {
     upload->Hold(Admit(
-        context, DoorOf(backend), "UploadWeights", /*request=*/nullptr,
+        context, StreamDoorOf(backend), "UploadWeights", /*request=*/nullptr,
         [raw = upload.get()](grpc::Status status) {
           raw->Answer(std::move(status));
         },

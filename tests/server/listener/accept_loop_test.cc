@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <mutex>
@@ -24,6 +25,15 @@ namespace {
 
 std::vector<ListeningSocket> Loopback() {
   return *Listen({"127.0.0.1", 0, ""});
+}
+
+// Connections that may bring as much as they like.
+Connections Unwatched() {
+  static rpc::Arrivals arrivals;
+  static memory::Ledger ledger(INT64_MAX);
+  return {{INT64_MAX, std::chrono::hours(1)}, arrivals, ledger, [] {
+            return int64_t{0};
+          }};
 }
 
 sockaddr_in On(const char* host, int port) {
@@ -128,7 +138,7 @@ TEST(AcceptLoopTest, ConnectionsAreHandedOverAndForgottenWhenTheyEnd) {
   std::vector<ListeningSocket> sockets = Loopback();
   const int port = sockets.front().port();
   Owner owner;
-  AcceptLoop loop(std::move(sockets), 10, owner.Take());
+  AcceptLoop loop(std::move(sockets), 10, Unwatched(), owner.Take());
   const int64_t before = OpenDescriptors();
   for (size_t i = 1; i <= 3; ++i) {
     const Descriptor client = Connect(port);
@@ -150,7 +160,7 @@ TEST(AcceptLoopTest, WhoHasMostLosesTheLongestSilentOne) {
   std::vector<ListeningSocket> sockets = Loopback();
   const int port = sockets.front().port();
   Owner owner;
-  AcceptLoop loop(std::move(sockets), 4, owner.Take());
+  AcceptLoop loop(std::move(sockets), 4, Unwatched(), owner.Take());
   std::vector<Descriptor> many;
   const Descriptor early = Connect(port, "127.0.0.2");
   ASSERT_TRUE(owner.WaitFor(1));
@@ -184,7 +194,7 @@ TEST(AcceptLoopTest, WithoutDescriptorsConnectionsWaitAndAreNotLost) {
       static_cast<int64_t>(AcceptLoop::kDescriptorsLeft));
   setrlimit(RLIMIT_NOFILE, &few);
   Owner owner;
-  AcceptLoop loop(std::move(sockets), 100, owner.Take());
+  AcceptLoop loop(std::move(sockets), 100, Unwatched(), owner.Take());
   EXPECT_TRUE(owner.WaitFor(3));
   std::this_thread::sleep_for(kMoment);
   EXPECT_LT(owner.count(), kClients);
@@ -199,7 +209,7 @@ TEST(AcceptLoopTest, StoppingAcceptsWhoWaitsAndRefusesWhoComesLater) {
   constexpr size_t kClients = 200;
   const std::vector<Descriptor> clients = Connect(port, kClients);
   Owner owner;
-  AcceptLoop loop(std::move(sockets), 1000, owner.Take());
+  AcceptLoop loop(std::move(sockets), 1000, Unwatched(), owner.Take());
   loop.Stop();
   EXPECT_EQ(owner.count(), kClients);
   EXPECT_FALSE(Connect(port).is_open());
@@ -211,7 +221,7 @@ TEST(AcceptLoopTest, WhenItListensNoMoreItStillKnowsWhoHasLeft) {
   constexpr size_t kClients = 200;
   std::vector<Descriptor> clients = Connect(port, kClients);
   Owner owner;
-  AcceptLoop loop(std::move(sockets), 1000, owner.Take());
+  AcceptLoop loop(std::move(sockets), 1000, Unwatched(), owner.Take());
   EXPECT_TRUE(loop.is_listening());
   loop.StopAccepting();
   ASSERT_TRUE(WaitUntil([&] { return !loop.is_listening(); }));
@@ -237,7 +247,7 @@ TEST(AcceptLoopTest, WithoutDescriptorsTheBacklogIsEmptiedAsTheyComeBack) {
       static_cast<int64_t>(AcceptLoop::kDescriptorsLeft));
   setrlimit(RLIMIT_NOFILE, &few);
   Owner owner;
-  AcceptLoop loop(std::move(sockets), 100, owner.Take());
+  AcceptLoop loop(std::move(sockets), 100, Unwatched(), owner.Take());
   EXPECT_TRUE(owner.WaitFor(3));
   loop.StopAccepting();
   std::this_thread::sleep_for(kMoment);
@@ -251,7 +261,7 @@ TEST(AcceptLoopTest, WhoHasLeftMakesRoom) {
   std::vector<ListeningSocket> sockets = Loopback();
   const int port = sockets.front().port();
   Owner owner;
-  AcceptLoop loop(std::move(sockets), 2, owner.Take());
+  AcceptLoop loop(std::move(sockets), 2, Unwatched(), owner.Take());
   for (size_t round = 1; round <= 5; ++round) {
     const std::vector<Descriptor> clients = Connect(port, 2);
     ASSERT_TRUE(owner.WaitFor(2));
@@ -265,7 +275,7 @@ TEST(AcceptLoopTest, ThoseThatHadToGoAreCounted) {
   std::vector<ListeningSocket> sockets = Loopback();
   const int port = sockets.front().port();
   Owner owner;
-  AcceptLoop loop(std::move(sockets), 2, owner.Take());
+  AcceptLoop loop(std::move(sockets), 2, Unwatched(), owner.Take());
   const std::vector<Descriptor> clients = Connect(port, 5);
   ASSERT_TRUE(owner.WaitFor(5));
   EXPECT_EQ(loop.closed_for_others(), 3);

@@ -1,0 +1,42 @@
+// Memory that the allocator keeps free.
+#ifndef SERVER_MEMORY_FREE_MEMORY_H_
+#define SERVER_MEMORY_FREE_MEMORY_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+
+#include "server/memory/ledger.h"
+
+namespace attention::memory {
+
+// A thread that gives back to the system what the allocator keeps free: it
+// would be resident beside what the ledger lends again
+// (docs/adr/0008-tcmalloc.md). While there is work, `kept_bytes` are left for
+// it, since to clear pages anew takes time; when nothing is under way any more,
+// none.
+class FreeMemory {
+ public:
+  // The ledger outlives this.
+  FreeMemory(const Ledger& ledger, int64_t kept_bytes);
+  ~FreeMemory();
+  FreeMemory(const FreeMemory&) = delete;
+  FreeMemory& operator=(const FreeMemory&) = delete;
+
+ private:
+  void Run();
+  // Whether nothing is held but versions.
+  bool IsIdle() const;
+
+  const Ledger& ledger_;
+  const int64_t kept_bytes_;
+  std::mutex mutex_;
+  std::condition_variable stop_;
+  bool stopping_ = false;  // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace attention::memory
+
+#endif  // SERVER_MEMORY_FREE_MEMORY_H_
