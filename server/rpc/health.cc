@@ -50,7 +50,8 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void OnWriteDone(bool ok) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     writing_ = false;
-    if (!ok) return End(Cancelled());
+    if (!ok) End(Cancelled());
+    // Also where it was to end already, and waited for this write.
     Advance();
   }
   void OnCancel() override {

@@ -6,6 +6,7 @@ ATTENTION_SERVER and ATTENTION_CLI are the programs.
 import json
 import os
 import subprocess
+import time
 import unittest
 
 from http2 import HEADERS, RESET, call_headers, frame
@@ -34,6 +35,14 @@ def half_send(connection, method, sent, length):
     return stream
 
 
+def wait_until(condition):
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > until:
+            return False
+    return True
+
+
 class ArrivingTest(unittest.TestCase):
 
     def start(self, *flags):
@@ -47,12 +56,12 @@ class ArrivingTest(unittest.TestCase):
 
     def test_half_sent_message_is_in_the_ledger_and_ended_when_it_stands_still(
             self):
-        address = self.start("--receive-idle", "2s")
+        address = self.start("--receive-idle", "4s")
         before = memory(address)
         connection = self.connect(address)
         half_send(connection, COMPUTE, 4 * MIB, 8 * MIB)
-        self.assertGreater(
-            memory(address).get("arriving", 0), 3 * MIB)
+        self.assertTrue(wait_until(
+            lambda: memory(address).get("arriving", 0) > 3 * MIB))
         self.assert_ended(connection)
         self.assertEqual(memory(address).get("held", 0), before.get("held", 0))
 
