@@ -287,7 +287,7 @@ class Flags {
     Add("max-arriving-bytes", config_.limits.max_arriving_bytes,
         "Bytes one connection may have sent that belong to no complete call; "
         "beyond it the connection is ended. 0 is four messages and at least "
-        "64MiB, but at most a quarter of --memory-limit")
+        "128MiB, but at most a quarter of --memory-limit")
         ->transform(Quiet(CLI::AsSizeValue(/*kb_is_1000=*/false)))
         ->type_name("SIZE")
         ->check(Quiet(CLI::Range(int64_t{0}, kAny)));

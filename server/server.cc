@@ -117,7 +117,7 @@ Connections::Limits ArrivingLimits(const rpc::Limits& limits) {
 // others.
 int64_t MaxArriving(const rpc::Limits& limits) {
   constexpr int64_t kMessages = 4;
-  constexpr int64_t kToldBytes = int64_t{64} << 20;
+  constexpr int64_t kToldBytes = int64_t{128} << 20;
   constexpr int64_t kShare = 4;
   if (limits.max_arriving_bytes > 0) return limits.max_arriving_bytes;
   return std::min(std::max(kMessages * limits.max_message_bytes, kToldBytes),

@@ -288,13 +288,13 @@ TEST(ServiceStream, StreamWhoseAnswersAreNotReadIsEnded) {
 
 TEST(ServiceStream, StreamThatIsComputedForIsNotIdle) {
   auto config = TestServer::TestConfig();
-  config.limits.max_stream_idle_seconds = 0.05;
+  config.limits.max_stream_idle_seconds = 1;
   TestServer server(config);
   TestStream stream(server.server().InProcessChannel());
   ASSERT_TRUE(stream.Send(1, EndlessRequest()));
   ASSERT_TRUE(WaitUntil([&] { return server.server().bytes_in_flight() > 0; }));
   // Much longer than it may be idle.
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
   EXPECT_GT(server.server().bytes_in_flight(), 0);
 }
 

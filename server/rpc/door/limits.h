@@ -35,7 +35,7 @@ struct Limits {
   int64_t max_weight_set_bytes = int64_t{1} << 30;
   double max_transfer_idle_seconds = 60;
   // Of one connection: bytes that have reached no call yet, and how long a part
-  // of them may stand still. Four messages and at least 64 MiB, but at most a
+  // of them may stand still. Four messages and at least 128 MiB, but at most a
   // quarter of memory_limit, if it is 0.
   int64_t max_arriving_bytes = 0;
   double receive_idle_seconds = 10;
