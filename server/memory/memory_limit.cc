@@ -58,7 +58,7 @@ MemoryLimit PossibleMemoryLimit() {
 }
 
 absl::StatusOr<MemoryLimit> MemoryLimitFor(int64_t flag, int64_t needed) {
-  const MemoryLimit limit =
+  MemoryLimit limit =
       flag > 0 ? MemoryLimit{flag, "--memory-limit"} : PossibleMemoryLimit();
   const int64_t lendable = Ledger(std::max<int64_t>(limit.bytes, 0)).lendable();
   if (lendable >= needed) return limit;

@@ -1,5 +1,6 @@
 #include "proto/join_message.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,9 +41,8 @@ std::string Joined(const Message& whole) {
   TakeOut(message, "", taken);
   std::vector<TensorData> data;
   // In any order.
-  for (auto i = taken.rbegin(); i != taken.rend(); ++i) {
-    data.push_back({i->first, i->second});
-  }
+  std::reverse(taken.begin(), taken.end());
+  for (const PathAndData& one : taken) data.push_back({one.first, one.second});
   const TextWithGaps joined =
       JoinMessage(message, TensorTableOf<Message>(), "", data);
   std::string bytes;

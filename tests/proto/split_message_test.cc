@@ -195,7 +195,7 @@ TEST(SplitMessage, FieldThatComesTwiceIsMergedAndItsLastDataWins) {
     bytes += part->SerializeAsString();
   }
   bool ok = false;
-  const Request found = SplitAndPutBack<Request>(Slices(bytes, {}), ok);
+  const auto found = SplitAndPutBack<Request>(Slices(bytes, {}), ok);
   ASSERT_TRUE(ok);
   EXPECT_EQ(found.query().data(), "2");
   EXPECT_THAT(found.query().shape(), testing::ElementsAre(5, 7, 9));

@@ -146,7 +146,7 @@ Case RandomCase(Dice& dice) {
   Request& request = made.request;
   const v1::DataType dtype = AnyFloat(dice);
   const bool as_values = dice.Chance(0.25);
-  const auto tensor = [&](std::vector<int64_t> shape) {
+  const auto tensor = [&](const std::vector<int64_t>& shape) {
     return Zeros(dtype, shape, as_values);
   };
   const int way = static_cast<int>(dice.Between(0, 3));

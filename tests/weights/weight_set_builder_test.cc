@@ -144,7 +144,7 @@ TEST(WeightSetBuilder, MemoryIsTakenAsDataComesAndKeptForTheVersion) {
 
 TEST(WeightSetBuilder, PieceForWhichThereIsNoMemoryCanComeAgain) {
   const WeightSetContents contents = Contents(DType::kFloat64);
-  memory::Ledger own(8 * 1024);
+  memory::Ledger own(int64_t{8} * 1024);
   WeightSetVersion::Record record;
   record.contents = Shapes(contents);
   auto builder = WeightSetBuilder::Start(std::move(record), own);
