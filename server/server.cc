@@ -42,8 +42,10 @@ constexpr int kFrameBytes = (1 << 24) - 1;
 // The share of --memory-limit that may be kept for later while it is idle.
 constexpr int64_t kIdleShare = 8;
 
-// The share of it that gRPC's own accounting may reach.
-constexpr int64_t kGrpcShare = 4;
+// What of it gRPC's own accounting may reach, in eighths; beyond, it ends calls
+// and connections of its own choice.
+constexpr int64_t kGrpcEighths = 4;
+static_assert(kGrpcEighths > Connections::kArrivingEighths);
 
 // A message of this size is held twice: as it was received, and put together.
 int64_t NeededFor(int64_t max_message_bytes) { return 2 * max_message_bytes; }
@@ -250,7 +252,7 @@ absl::Status Server::StartGrpc(
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   // The last line: beyond it gRPC cancels calls of its own choice.
   builder.SetResourceQuota(grpc::ResourceQuota("server").Resize(
-      static_cast<size_t>(ledger_->limit() / kGrpcShare)));
+      static_cast<size_t>(ledger_->limit() / 8 * kGrpcEighths)));
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr) return absl::InternalError("gRPC does not start");
   health_.SetServing(true);

@@ -156,17 +156,23 @@ void Connections::Watch(Clock::time_point now) {
                  connection->peer, connection->incoming.unseen(), fault);
     End(*connection);
   }
-  if (IsMemoryOut()) EndLargest();
+  for (int64_t excess = Excess(); excess > 0;) {
+    const int64_t ended = EndLargest();
+    if (ended == 0) break;
+    excess -= ended;
+  }
 }
 
-bool Connections::IsMemoryOut() const {
-  if (ledger_.held() > ledger_.lendable()) return true;
-  // Of what is never lent half is left.
-  const int64_t most = (ledger_.lendable() + ledger_.limit()) / 2;
-  return allocated_() - allocated_at_start_ > most;
+int64_t Connections::Excess() const {
+  // Of what is never lent half is left, to what the ledger does not know of.
+  const int64_t most_allocated = (ledger_.lendable() + ledger_.limit()) / 2;
+  return std::max({ledger_.held() - ledger_.lendable(),
+                   ledger_.held(memory::Kind::kArriving) -
+                       ledger_.limit() / 8 * kArrivingEighths,
+                   allocated_() - allocated_at_start_ - most_allocated});
 }
 
-void Connections::EndLargest() {
+int64_t Connections::EndLargest() {
   const auto may_hold = [](const Connection& connection) {
     return connection.incoming.unseen() + connection.incoming.doubtful();
   };
@@ -179,13 +185,14 @@ void Connections::EndLargest() {
       largest = &connection;
     }
   }
-  if (largest == nullptr) return;
+  if (largest == nullptr) return 0;
   spdlog::warn(
       "ending the connection of {}: it has sent {} bytes that belong to no "
-      "complete call, more than any other, and the server holds more than it "
-      "may lend of --memory-limit",
+      "complete call, more than any other, and such bytes or all that the "
+      "server holds are more than --memory-limit leaves",
       largest->peer, may_hold(*largest));
   End(*largest);
+  return may_hold(*largest);
 }
 
 }  // namespace attention::server

@@ -31,6 +31,11 @@ class Connections {
     Clock::duration receive_idle;
   };
 
+  // Of the memory, in eighths, what may be arriving on all connections: less
+  // than gRPC's quota (kGrpcEighths of server.cc), so that it is the watch that
+  // chooses whom to end.
+  static constexpr int64_t kArrivingEighths = 3;
+
   // Bytes that the process has allocated.
   using Allocated = std::function<int64_t()>;
 
@@ -55,9 +60,15 @@ class Connections {
 
   // Looks at what is arriving on some of the connections, all of them in turn
   // and those with much of it each time, and ends those that go beyond a limit;
-  // also, while more is held than the ledger lends, the one with most. What is
-  // held is what the ledger says, or, where that is more, what is allocated.
+  // also those with most, while more is held than the ledger lends, or all of
+  // them have more than their share of it. What is held is what the ledger
+  // says, or, where that is more, what is allocated.
   void Watch(Clock::time_point now);
+
+  // Whether so much is arriving that it should be looked at often.
+  bool is_flooded() const {
+    return ledger_.held(memory::Kind::kArriving) > ledger_.limit() / 16;
+  }
 
   size_t size() const { return open_.size(); }
   // Those that nobody has ended yet.
@@ -79,8 +90,10 @@ class Connections {
   void End(Connection& connection);
   // Why it is to be ended for what is arriving; empty if it is not.
   std::string Fault(const Connection& connection, Clock::time_point now) const;
-  void EndLargest();
-  bool IsMemoryOut() const;
+  // Ends the connection that may hold most; returns how much, 0 if none does.
+  int64_t EndLargest();
+  // By how many bytes more is held than there may be.
+  int64_t Excess() const;
 
   const Limits limits_;
   rpc::Arrivals& arrivals_;

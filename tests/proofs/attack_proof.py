@@ -118,8 +118,9 @@ def continuation_flood(address, seconds):
     filler = b"".join(literal(f"x-{i}", "y" * 1000) for i in range(15))
     def attack(connection):
         connection.send(frame(HEADERS, 0, 1, call_headers(COMPUTE)))
-        while connection.send(frame(CONTINUATION, 0, 1, filler)):
-            pass
+        for _ in until(seconds):
+            if not connection.send(frame(CONTINUATION, 0, 1, filler)):
+                break
         return False
     reconnecting(address, seconds, attack)
 
@@ -261,10 +262,10 @@ def idle_streams(address, seconds):
         time.sleep(seconds)
 
 
-ATTACKS = (continuation_flood, rapid_reset, half_sent, uploads, gzip_bomb,
+ATTACKS = (half_sent, rapid_reset, uploads, continuation_flood, gzip_bomb,
            many_streams, ping_flood, settings_flood, huge_literals, slow_loris,
            unread_downloads, idle_streams)
-QUICK_ATTACKS = 4  # the first ones
+QUICK_ATTACKS = 2  # the first ones
 
 
 def prove_attack(attack, seconds, quick, claims):
@@ -272,7 +273,7 @@ def prove_attack(attack, seconds, quick, claims):
     flags = ("--memory-limit", "256MiB", "--receive-idle", f"{IDLE}s",
              "--max-transfer-idle", f"{IDLE}s", "--threads", "2",
              # An old connection's last call is another proof's (roll_proof.py).
-             "--max-connection-age", "1h",
+             "--max-connection-age", "60min",
              "--log-level", "error")
     with service.running_server(*flags) as (address, process):
         stub = attention_pb2_grpc.AttentionServiceStub(service.channel(address))

@@ -105,6 +105,7 @@ class Client(threading.Thread):
                grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT,
                grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED,
                grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.ABORTED,
+               grpc.StatusCode.DATA_LOSS,  # of a checksum that is none
                # a connection that was ended, of this client
                grpc.StatusCode.UNAVAILABLE}
 

@@ -40,6 +40,7 @@ std::string Joined(const Message& whole) {
   std::vector<PathAndData> taken;
   TakeOut(message, "", taken);
   std::vector<TensorData> data;
+  data.reserve(taken.size());
   // In any order.
   std::reverse(taken.begin(), taken.end());
   for (const PathAndData& one : taken) data.push_back({one.first, one.second});
