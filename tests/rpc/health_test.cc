@@ -46,7 +46,8 @@ std::optional<int> Next(OpenCall& watch) {
 
 std::unique_ptr<OpenCall> StartWatch(TestServer& server,
                                      const std::string& service) {
-  auto watch = std::make_unique<OpenCall>(SocketTo(server), kWatch);
+  auto watch =
+      std::make_unique<OpenCall>(server.server().InProcessChannel(), kWatch);
   watch->Send(AskFor(service));
   watch->EndSending();
   return watch;
