@@ -165,7 +165,7 @@ void Connections::Watch(Clock::time_point now) {
 
 int64_t Connections::Excess() const {
   // Of what is never lent half is left, to what the ledger does not know of.
-  const int64_t most_allocated = (ledger_.lendable() + ledger_.limit()) / 2;
+  const int64_t most_allocated = ledger_.limit() - ledger_.limit() / 16;
   return std::max({ledger_.held() - ledger_.lendable(),
                    ledger_.held(memory::Kind::kArriving) -
                        ledger_.limit() / 8 * kArrivingEighths,

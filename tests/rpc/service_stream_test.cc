@@ -271,12 +271,12 @@ TEST(ServiceStream, StreamThatBringsNothingIsEnded) {
 
 TEST(ServiceStream, StreamWhoseAnswersAreNotReadIsEnded) {
   auto config = TestServer::TestConfig();
-  config.limits.max_stream_idle_seconds = 0.1;
+  config.limits.max_stream_idle_seconds = 2;
   TestServer server(config);
   // Over a socket, whose buffers end.
   TestStream stream(SocketTo(server));
   v1::ComputeAttentionRequest request;
-  *request.mutable_query() = Floats({1 << 20, 4});
+  *request.mutable_query() = Floats({1 << 18, 4});
   *request.mutable_key() = Floats({1, 4});
   for (uint64_t id = 1; id <= 4; ++id) stream.Send(id, request);
   EXPECT_TRUE(WaitUntil([&] {
