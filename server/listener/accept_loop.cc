@@ -74,23 +74,28 @@ void AcceptLoop::Watch(int how, int fd, uint32_t events) {
   epoll_ctl(epoll_.get(), how, fd, &event);
 }
 
+int AcceptLoop::MillisecondsToWait() const {
+  if (paused_) return kPauseMilliseconds;
+  if (connections_.size() == 0) return -1;
+  return connections_.is_flooded() ? kFloodMilliseconds : kWatchMilliseconds;
+}
+
+void AcceptLoop::WatchArriving() {
+  const auto now = std::chrono::steady_clock::now();
+  const int pause =
+      connections_.is_flooded() ? kFloodMilliseconds : kWatchMilliseconds;
+  if (now - watched_ < std::chrono::milliseconds(pause)) return;
+  connections_.Watch(now);
+  watched_ = now;
+}
+
 void AcceptLoop::Run() {
   std::array<epoll_event, 64> events;
-  auto watched = std::chrono::steady_clock::now();
-  int pause = kWatchMilliseconds;
   while (true) {
     const int count =
         epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
-                   paused_                   ? kPauseMilliseconds
-                   : connections_.size() > 0 ? pause
-                                             : -1);
-    const auto now = std::chrono::steady_clock::now();
-    if (now - watched >= std::chrono::milliseconds(pause)) {
-      connections_.Watch(now);
-      watched = now;
-      pause =
-          connections_.is_flooded() ? kFloodMilliseconds : kWatchMilliseconds;
-    }
+                   MillisecondsToWait());
+    WatchArriving();
     for (int i = 0; i < count; ++i) {
       const int fd = events[static_cast<size_t>(i)].data.fd;
       const auto socket = std::find_if(

@@ -68,6 +68,10 @@ class AcceptLoop {
 
   void Enter(Stage stage);
   void Run();
+  // For what happens; -1: however long it takes.
+  int MillisecondsToWait() const;
+  // Looks at what is arriving, where it is time.
+  void WatchArriving();
   // Accepts those that wait, as many as a backlog holds, and closes the
   // sockets; tries again later where descriptors are out.
   void EmptyBacklogs();
@@ -98,6 +102,7 @@ class AcceptLoop {
   std::atomic<int64_t> closed_for_others_{0};
   // The rest is for the loop's thread.
   Connections connections_;
+  std::chrono::steady_clock::time_point watched_;  // when it was last looked at
   bool paused_ = false;
   int left_to_empty_;
   // Of descriptors that are out, and of connections that had to go.
