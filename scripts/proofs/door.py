@@ -6,7 +6,7 @@ import os
 from proofs.context import clean_environment
 
 QUICK = ("3 restarts under load instead of 100, and 1 instead of 20 with retries "
-         "off; descriptors run out twice instead of five times; two attacks "
+         "off; descriptors run out twice instead of five times; one attack "
          "instead of twelve, for a second; 500 requests against the ledger "
          "instead of 10,000")
 
