@@ -1,9 +1,6 @@
 """What people get in their hands: weight sets that stay, files of every format,
 sets larger than a message, pictures."""
 
-import os
-
-from proofs.context import clean_environment
 from proofs.file_fuzz import prove_fuzz
 from proofs.file_round_trips import prove_round_trips
 from proofs.pictures import prove_pictures
@@ -25,11 +22,4 @@ def prove(context):
 
 def prove_kills(context):
     context.build_targets(*TARGETS)
-    context.prove_by(
-        "client.kill",
-        ["/usr/bin/python3", context.root / "tests/proofs/kill_proof.py"],
-        env=clean_environment(
-            PYTHONPATH=os.pathsep.join(
-                (str(context.build / "generated/python"),
-                 str(context.root / "tests/support"))),
-            ATTENTION_SERVER=str(context.build / "server/attention-server")))
+    context.prove_by_script("client.kill", "kill_proof.py")

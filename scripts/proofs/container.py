@@ -1,7 +1,6 @@
 """The container: built from docker/Dockerfile, and run as little trusted as can
 be."""
 
-import os
 import pathlib
 import re
 import sys
@@ -12,7 +11,6 @@ import yaml
 
 from proofs import container_contents
 from proofs.container_engine import HARDENED, PORT, an_engine, revision
-from proofs.context import clean_environment
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/support"))
 from certificates import Authority  # noqa: E402
@@ -240,13 +238,7 @@ def prove_confined(engine, container, claims):
 
 
 def prove_chapter(context, address):
-    context.prove_by(
-        "container.chapter",
-        ["/usr/bin/python3", "-B",
-         context.root / "tests/proofs/chapter_proof.py", address],
-        env=clean_environment(PYTHONPATH=os.pathsep.join((
-            str(context.build / "generated/python"),
-            str(context.root / "tests/support")))))
+    context.prove_by_script("container.chapter", "chapter_proof.py", address)
 
 
 def prove_stop(engine, container, claims):

@@ -1,7 +1,5 @@
 """One request's whole path: exact, deterministic, tested, and two commands."""
 
-import os
-
 from proofs import clean_clone, pristine_debian
 from proofs.context import clean_environment
 
@@ -26,14 +24,7 @@ def prove(context):
 
 
 def prove_stops(context):
-    context.prove_by(
-        "spine.stop",
-        ["/usr/bin/python3", context.root / "tests/proofs/stop_proof.py"],
-        env=clean_environment(
-            PYTHONPATH=os.pathsep.join(
-                (str(context.build / "generated/python"),
-                 str(context.root / "tests/support"))),
-            ATTENTION_SERVER=str(context.build / "server/attention-server")))
+    context.prove_by_script("spine.stop", "stop_proof.py")
 
 
 def prove_exactness(context):

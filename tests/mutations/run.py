@@ -30,7 +30,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
-from proofs.claims import Claims  # noqa: E402
+from proofs.program import main  # noqa: E402
 
 # How many mistakes there have to be.
 AT_LEAST = 15
@@ -208,7 +208,7 @@ def failing_without(mutations, tree):
     return [witness for witness in witnesses if tree.fails(witness)]
 
 
-def prove(claims, mutations, tree):
+def prove_mutations(claims, mutations, tree):
     """Claims about all of the mutations."""
     tree.copy()
     failing = failing_without(mutations, tree)
@@ -228,33 +228,29 @@ def prove(claims, mutations, tree):
         sum(verdict.ok() for verdict in verdicts), len(mutations))
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    parser.add_argument("names", metavar="NAME", nargs="*")
-    options = parser.parse_args()
-    claims = Claims()
+def chosen(claims, options):
+    """The mutations that the command line asks for."""
+    mutations = [Mutation.read(path) for path in sorted(HERE.glob("*.patch"))]
+    if options.names:
+        mutations = [m for m in mutations if m.name in options.names]
+        if len(mutations) < len(set(options.names)):
+            raise Unfit("there is no patch of one of these names")
+    else:
+        claims.at_least("spine.mutations.count", "deliberate mistakes",
+                        len(mutations), AT_LEAST)
+    return mutations[::5] if options.quick else mutations
+
+
+def prove(claims, options):
     try:
-        mutations = [Mutation.read(path) for path in sorted(HERE.glob("*.patch"))]
-        if options.names:
-            mutations = [m for m in mutations if m.name in options.names]
-            if len(mutations) < len(set(options.names)):
-                raise Unfit("there is no patch of one of these names")
-        else:
-            claims.at_least("spine.mutations.count", "deliberate mistakes",
-                            len(mutations), AT_LEAST)
-        if options.quick:
-            mutations = mutations[::5]
-        prove(claims, mutations,
-              Tree(ROOT, ROOT / "build" / "mutations" / "tree"))
+        prove_mutations(claims, chosen(claims, options),
+                        Tree(ROOT, ROOT / "build" / "mutations" / "tree"))
     except Unfit as why:
         print(f"attention: {why}", file=sys.stderr)
-        return 2
-    if options.json is not None:
-        claims.write(options.json)
-    return 0 if claims.hold() else 1
+        sys.exit(2)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", metavar="NAME", nargs="*")
+    main(prove, parser)

@@ -6,7 +6,6 @@ per claim (scripts/proofs). Runs where the Python tests run: ATTENTION_SERVER an
 ATTENTION_CLI are the programs. --quick does each twice, not five times.
 """
 
-import argparse
 import contextlib
 import os
 import pathlib
@@ -22,7 +21,7 @@ from server_process import PATIENCE, running_server
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
-from proofs.claims import Claims  # noqa: E402
+from proofs.program import main  # noqa: E402
 
 SERVER, CLI = os.environ["ATTENTION_SERVER"], os.environ["ATTENTION_CLI"]
 
@@ -56,7 +55,11 @@ def seconds_after_burst(address, connections, *flags):
     return seconds if done.stdout == "SERVING\n" else float("inf")
 
 
-def prove(claims, times):
+def prove(claims, options):
+    times = QUICK_TIMES if options.quick else TIMES
+    # This process has the other ends.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         authority = certificates.Authority(folder)
@@ -81,20 +84,5 @@ def prove(claims, times):
                             for _ in range(times)), MOST_SECONDS)
 
 
-def main():
-    # This process has the other ends.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    claims = Claims()
-    prove(claims, QUICK_TIMES if options.quick else TIMES)
-    if options.json is not None:
-        claims.write(options.json)
-    return 0 if claims.hold() else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prove)

@@ -4,7 +4,6 @@ Runs where the Python tests run: CONVERT_ARRAY has tests/convert_array. --quick
 takes arrays of 64 MiB instead of 1 GiB for the claims about memory.
 """
 
-import argparse
 import os
 import pathlib
 import sys
@@ -16,7 +15,7 @@ import array_files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[1:1] = [str(ROOT / "scripts"), str(ROOT / "tests/support")]
-from proofs.claims import Claims  # noqa: E402
+from proofs.program import main  # noqa: E402
 
 CONVERT = os.environ["CONVERT_ARRAY"]
 MIB = 1 << 20
@@ -56,7 +55,8 @@ def prove_memory(claims, folder, size):
         goal.unlink()
 
 
-def prove(claims, size):
+def prove(claims, options):
+    size = (64 if options.quick else 1024) * MIB
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         for id, what, trips in (
@@ -75,17 +75,5 @@ def prove(claims, size):
         prove_memory(claims, folder, size)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    claims = Claims()
-    prove(claims, (64 if options.quick else 1024) * MIB)
-    if options.json is not None:
-        claims.write(options.json)
-    return 0 if claims.hold() else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prove)

@@ -8,7 +8,6 @@ where the Python tests run: PYTHONPATH has the stubs, ATTENTION_SERVER the
 server. --quick kills it 20 times, not 200.
 """
 
-import argparse
 import hashlib
 import pathlib
 import struct
@@ -25,7 +24,7 @@ from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
 
 sys.path.insert(0, str(service.ROOT / "scripts"))
-from proofs.claims import Claims  # noqa: E402
+from proofs.program import main  # noqa: E402
 
 # Widths of the sets that are written: below a chunk of 1 MiB, and four of them
 # a tensor, so that kills fall into short writes and into long ones.
@@ -222,7 +221,8 @@ class Kills:
         self.cut_short += writer.unanswered is not None
 
 
-def prove(claims, times):
+def prove(claims, options):
+    times = 20 if options.quick else 200
     with tempfile.TemporaryDirectory(prefix="attention kills ") as folder:
         kills = Kills(times).run(folder)
     claims.equal(
@@ -262,17 +262,5 @@ def prove(claims, times):
         kills.acknowledged / times, 1)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    claims = Claims()
-    prove(claims, 20 if options.quick else 200)
-    if options.json is not None:
-        claims.write(options.json)
-    return 0 if claims.hold() else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prove)

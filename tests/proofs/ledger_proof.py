@@ -9,9 +9,6 @@ field is named. One line per claim (scripts/proofs). PYTHONPATH has the stubs an
 tests/support, ATTENTION_SERVER the server. --quick sends a twentieth.
 """
 
-import argparse
-import os
-import pathlib
 import random
 import sys
 import threading
@@ -26,7 +23,7 @@ from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
 
 sys.path.insert(0, str(service.ROOT / "scripts"))
-from proofs.claims import Claims  # noqa: E402
+from proofs.program import main  # noqa: E402
 from proofs.transfer import memory  # noqa: E402
 
 MIB = 1 << 20
@@ -297,22 +294,10 @@ def prove_hostile(size, claims):
                          int(right), 1)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    claims = Claims()
-    try:
-        prove_mixed(REQUESTS // 20 if options.quick else REQUESTS, claims)
-        prove_hostile((8 if options.quick else 57) * MIB, claims)
-    finally:
-        if options.json is not None:
-            claims.write(options.json)
-    return 0 if claims.hold() else 1
+def prove(claims, options):
+    prove_mixed(REQUESTS // 20 if options.quick else REQUESTS, claims)
+    prove_hostile((8 if options.quick else 57) * MIB, claims)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)  # gRPC's threads may outlast what they were for
+    main(prove)

@@ -7,7 +7,6 @@ PYTHONPATH has the stubs, ATTENTION_SERVER the server. --quick does 3 rolls, not
 100, and 1 without retries, not 20.
 """
 
-import argparse
 import collections
 import contextlib
 import math
@@ -28,7 +27,7 @@ from attention.v1 import attention_pb2_grpc
 from server_process import PATIENCE
 
 sys.path.insert(0, str(service.ROOT / "scripts"))
-from proofs.claims import Claims  # noqa: E402
+from proofs.program import main  # noqa: E402
 
 SERVER = os.environ["ATTENTION_SERVER"]
 
@@ -236,19 +235,11 @@ class Pings:
                 for state in self.states), 0)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    claims = Claims()
+def prove(claims, options):
     with Pings() as pings:
         prove_rolls(claims, options.quick)
         pings.prove(claims)
-    if options.json is not None:
-        claims.write(options.json)
-    return 0 if claims.hold() else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prove)

@@ -6,9 +6,7 @@ where the Python tests run: PYTHONPATH has the stubs, ATTENTION_SERVER the
 server. --quick stops it 5 times, not 20.
 """
 
-import argparse
 import collections
-import pathlib
 import sys
 import threading
 import time
@@ -21,7 +19,7 @@ from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
 
 sys.path.insert(0, str(service.ROOT / "scripts"))
-from proofs.claims import Claims  # noqa: E402
+from proofs.program import main  # noqa: E402
 
 ALLOWED = {
     grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
@@ -162,7 +160,8 @@ def stop_under_load(way, delay):
     return stop
 
 
-def prove(claims, times):
+def prove(claims, options):
+    times = 5 if options.quick else 20
     random = np.random.default_rng(1)
     stops = []
     for turn in range(times):
@@ -213,17 +212,5 @@ def prove(claims, times):
         SHORT_GRACE + BEYOND_GRACE)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    claims = Claims()
-    prove(claims, 5 if options.quick else 20)
-    if options.json is not None:
-        claims.write(options.json)
-    return 0 if claims.hold() else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prove)

@@ -68,11 +68,38 @@ class ClaimsTest(unittest.TestCase):
         self.assertTrue(self.claims.hold())
 
     def test_a_program_that_breaks_is_a_claim_that_falls_short(self):
-        for broken in (self.WRITE + "sys.exit(3)\n", "sys.exit(0)\n"):
+        for broken, claims in (
+                (self.WRITE + "sys.exit(3)\n", ["a.d", "a.program"]),
+                # As Python ends when nobody catches what is raised.
+                (self.WRITE + "sys.exit(1)\n", ["a.d", "a.program"]),
+                ("sys.exit(0)\n", ["a.program"])):
             with self.subTest(broken):
                 self.claims = Claims()
-                self.assertEqual(self.prove_by(broken), ["a.program"])
+                self.assertEqual(self.prove_by(broken), claims)
                 self.assertFalse(self.claims.hold())
+
+    def run_main(self, body, *arguments):
+        """How a program ends whose claims `body` makes."""
+        source = (f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
+                  "from proofs.program import main\n"
+                  f"def prove(claims, options):\n  {body}\n"
+                  "main(prove)\n")
+        return subprocess.run([sys.executable, "-c", source, *arguments],
+                              capture_output=True, text=True)
+
+    def test_a_program_ends_as_its_claims_do(self):
+        path = self.folder / "claims.json"
+        good = 'claims.equal("a", str(options.quick), 1, 1)'
+        bad = 'claims.equal("b", "", 1, 2)'
+        self.assertEqual(self.run_main(good, "--quick").stdout,
+                         "a | True | 1 | 1 | ok\n")
+        for body, code, ids in ((good, 0, ["a"]), (good + "; " + bad, 1, ["a", "b"]),
+                                (good + "; 1 / 0", 1, ["a"]), ("pass", 1, [])):
+            with self.subTest(body):
+                done = self.run_main(body, "--json", path)
+                self.assertEqual(done.returncode, code)
+                self.assertEqual(
+                    [claim["id"] for claim in json.loads(path.read_text())], ids)
 
 
 class RunTest(unittest.TestCase):
