@@ -9,15 +9,14 @@ import subprocess
 import time
 import unittest
 
-from http2 import HEADERS, RESET, call_headers, frame
-from http2_sender import CONTINUATION, Sender, half_message, literal
+from http2 import (CANCEL, CONTINUATION, HEADERS, RESET, Connection,
+                   call_headers, frame, header, message)
 from server_process import PATIENCE, running_server
 
 SERVER = os.environ["ATTENTION_SERVER"]
 CLI = os.environ["ATTENTION_CLI"]
 COMPUTE = "/attention.v1.AttentionService/ComputeAttention"
 MIB = 1 << 20
-CANCEL = (8).to_bytes(4, "big")
 
 
 def memory(address):
@@ -31,7 +30,7 @@ def memory(address):
 def half_send(connection, method, sent, length):
     """A call of which `sent` bytes of a message of `length` come."""
     stream = connection.start(method)
-    connection.data(stream, half_message(b"x" * sent, length))
+    connection.data(stream, message(b"x" * sent, length))
     return stream
 
 
@@ -49,7 +48,7 @@ class ArrivingTest(unittest.TestCase):
         return self.enterContext(running_server(SERVER, *flags))[0]
 
     def connect(self, address):
-        return self.enterContext(Sender(address))
+        return self.enterContext(Connection(address))
 
     def assert_ended(self, connection):
         self.assertTrue(connection.wait_until_closed(PATIENCE))
@@ -82,7 +81,7 @@ class ArrivingTest(unittest.TestCase):
         address = self.start("--max-arriving-bytes", "1MiB")
         connection = self.connect(address)
         connection.send(frame(HEADERS, 0, 1, call_headers(COMPUTE)))
-        filler = b"".join(literal(f"x-{i}", "y" * 1000) for i in range(15))
+        filler = b"".join(header(f"x-{i}", "y" * 1000) for i in range(15))
         for _ in range(4096):
             if not connection.send(frame(CONTINUATION, 0, 1, filler)):
                 break

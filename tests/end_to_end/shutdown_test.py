@@ -84,7 +84,8 @@ class ShutdownTest(unittest.TestCase):
         address, process = self.start("--shutdown-grace", FOR_EVER)
         body = http2.message(b"")
         with http2.Connection(address) as connection:
-            connection.call(INFO, body[:3])
+            stream = connection.start(INFO)
+            connection.data(stream, body[:3])
             # An answered ping tells that the call's headers have been read.
             connection.send(http2.frame(http2.PING, payload=b"12345678"))
             connection.read_until(
@@ -92,10 +93,9 @@ class ShutdownTest(unittest.TestCase):
             process.terminate()
             self.assertTrue(wait_until(lambda: is_refused(address)))
             time.sleep(0.5)  # the server has every chance to go
-            connection.send(http2.frame(http2.DATA, http2.END_STREAM, 1,
-                                        body[3:]))
+            connection.data(stream, body[3:], end=True)
             frames = connection.read_until(
-                lambda kind, flags, stream: stream == 1
+                lambda kind, flags, of: of == stream
                 and flags & http2.END_STREAM)
         self.assertEqual(status_of(frames), b"0", frames)
         self.assert_ends(process, "Terminated received")
@@ -132,7 +132,8 @@ class ShutdownTest(unittest.TestCase):
             with self.subTest(flag), http2.Connection(
                     (started := self.start(flag, FOR_EVER))[0]) as connection:
                 address, process = started
-                connection.call(INFO, http2.message(b"")[:3])
+                connection.data(connection.start(INFO),
+                                http2.message(b"")[:3])
                 connection.send(http2.frame(http2.PING, payload=b"12345678"))
                 connection.read_until(
                     lambda kind, flags, _: kind == http2.PING and flags)

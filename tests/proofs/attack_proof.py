@@ -8,11 +8,8 @@ has the stubs and tests/support, ATTENTION_SERVER the server. --quick attacks fo
 less time.
 """
 
-import argparse
 import contextlib
 import gzip
-import os
-import pathlib
 import sys
 import threading
 import time
@@ -23,12 +20,11 @@ import numpy as np
 import service
 from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
-from http2 import (DATA, END_HEADERS, HEADERS, PING, RESET, SETTINGS,
-                   call_headers, frame)
-from http2_sender import CONTINUATION, Sender, half_message, literal
+from http2 import (CANCEL, CONTINUATION, END_HEADERS, HEADERS, PING, RESET,
+                   SETTINGS, Connection, call_headers, frame, header, message)
 
 sys.path.insert(0, str(service.ROOT / "scripts"))
-from proofs.claims import Claims  # noqa: E402
+from proofs.program import main  # noqa: E402
 from proofs.transfer import memory  # noqa: E402
 
 MIB = 1 << 20
@@ -92,7 +88,7 @@ def until(seconds):
 def reconnecting(address, seconds, attack):
     """Attacks again on a new connection when the server has ended one."""
     for _ in until(seconds):
-        with contextlib.suppress(OSError), Sender(address) as connection:
+        with contextlib.suppress(OSError), Connection(address) as connection:
             for _ in until(seconds):
                 if not attack(connection):
                     break
@@ -101,21 +97,18 @@ def reconnecting(address, seconds, attack):
 def gzip_bomb(address, seconds):
     bomb = gzip.compress(bytes(254 * MIB), 9)
     def attack(connection):
-        stream = connection.next_stream
-        connection.next_stream += 2
-        with connection.changed:
-            connection.stream_windows[stream] = connection.initial_window
+        stream = connection.new_stream()
         connection.send(frame(
             HEADERS, END_HEADERS, stream,
-            call_headers(COMPUTE) + literal("grpc-encoding", "gzip")))
-        body = b"\x01" + half_message(b"", len(bomb))[1:] + bomb
+            call_headers(COMPUTE) + header("grpc-encoding", "gzip")))
+        body = b"\x01" + message(b"", len(bomb))[1:] + bomb
         connection.data(stream, body, end=True, patience=1)
         return not connection.closed
     reconnecting(address, seconds, attack)
 
 
 def continuation_flood(address, seconds):
-    filler = b"".join(literal(f"x-{i}", "y" * 1000) for i in range(15))
+    filler = b"".join(header(f"x-{i}", "y" * 1000) for i in range(15))
     def attack(connection):
         connection.send(frame(HEADERS, 0, 1, call_headers(COMPUTE)))
         for _ in until(seconds):
@@ -129,10 +122,9 @@ def rapid_reset(address, seconds):
     def attack(connection):
         burst = b""
         for _ in range(100):
-            stream = connection.next_stream
-            connection.next_stream += 2
+            stream = connection.new_stream()
             burst += frame(HEADERS, END_HEADERS, stream, call_headers(COMPUTE))
-            burst += frame(RESET, 0, stream, b"\0\0\0\x08")
+            burst += frame(RESET, 0, stream, CANCEL)
         return connection.send(burst)
     reconnecting(address, seconds, attack)
 
@@ -140,8 +132,7 @@ def rapid_reset(address, seconds):
 def many_streams(address, seconds):
     def attack(connection):
         for _ in range(20_000):
-            stream = connection.next_stream
-            connection.next_stream += 2
+            stream = connection.new_stream()
             if not connection.send(frame(HEADERS, END_HEADERS, stream,
                                          call_headers(STREAM))):
                 return False
@@ -160,10 +151,9 @@ def settings_flood(address, seconds):
 
 
 def huge_literals(address, seconds):
-    block = call_headers(COMPUTE) + literal("x-huge", "y" * (1 << 20))
+    block = call_headers(COMPUTE) + header("x-huge", "y" * (1 << 20))
     def attack(connection):
-        stream = connection.next_stream
-        connection.next_stream += 2
+        stream = connection.new_stream()
         pieces = [block[i:i + 16384] for i in range(0, len(block), 16384)]
         for i, piece in enumerate(pieces):
             last = END_HEADERS if i == len(pieces) - 1 else 0
@@ -176,13 +166,13 @@ def huge_literals(address, seconds):
 
 def slow_loris(address, seconds):
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(Sender(address))
+        connections = [stack.enter_context(Connection(address))
                        for _ in range(200)]
         for connection in connections:
             connection.send(frame(HEADERS, 0, 1, call_headers(COMPUTE)))
         for _ in until(seconds):
             for connection in connections:
-                connection.send(frame(CONTINUATION, 0, 1, literal("x", "y")))
+                connection.send(frame(CONTINUATION, 0, 1, header("x", "y")))
             time.sleep(0.2)
 
 
@@ -191,10 +181,10 @@ def half_sent(address, seconds):
     with contextlib.ExitStack() as stack:
         threads = []
         for i in range(4 * len(METHODS)):
-            connection = stack.enter_context(Sender(address))
+            connection = stack.enter_context(Connection(address))
             threads.append(threading.Thread(
                 target=lambda c, m: c.data(
-                    c.start(m), half_message(bytes(7 * MIB), 8 * MIB),
+                    c.start(m), message(bytes(7 * MIB), 8 * MIB),
                     patience=seconds),
                 args=(connection, METHODS[i % len(METHODS)])))
         for thread in threads:
@@ -209,12 +199,12 @@ def uploads(address, seconds):
     width = 2365  # three matrices of FLOAT32: 64 MiB
     side = pb.Projection(weight=pb.Tensor(
         dtype=pb.DATA_TYPE_FLOAT32, shape=(width, width)))
-    header = pb.UploadWeightsRequest(header=pb.UploadWeightsRequest.Header(
+    first = pb.UploadWeightsRequest(header=pb.UploadWeightsRequest.Header(
         name="attack", weights=pb.WeightSet(
             num_heads=1, layout=pb.LAYOUT_IN_OUT, query=side, key=side,
             value=side)))
     def messages():
-        yield header
+        yield first
         for tensor in ("query.weight", "key.weight", "value.weight"):
             size = 4 * width * width
             for offset in range(0, size, MIB):
@@ -245,9 +235,9 @@ def unread_downloads(address, seconds):
         weight_set=pb.WeightSetSelector(name="large")).SerializeToString()
     with contextlib.ExitStack() as stack:
         for _ in range(50):
-            connection = stack.enter_context(Sender(address))
+            connection = stack.enter_context(Connection(address))
             stream = connection.start(GET)
-            connection.data(stream, half_message(body, len(body)), end=True)
+            connection.data(stream, message(body, len(body)), end=True)
         time.sleep(seconds + 2 * IDLE)
     stub.DeleteWeights(pb.DeleteWeightsRequest(name="large"))
 
@@ -256,7 +246,7 @@ def idle_streams(address, seconds):
     """1,024 streams that bring nothing."""
     with contextlib.ExitStack() as stack:
         for _ in range(4):
-            connection = stack.enter_context(Sender(address))
+            connection = stack.enter_context(Connection(address))
             for _ in range(256):
                 connection.start(STREAM)
         time.sleep(seconds)
@@ -326,23 +316,10 @@ def prove_attack(attack, seconds, quick, claims):
                        "s until the ledger is as it was", recovered, RECOVERY)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    claims = Claims()
-    try:
-        for attack in ATTACKS[:QUICK_ATTACKS if options.quick else None]:
-            prove_attack(attack, 1 if options.quick else 10, options.quick,
-                         claims)
-    finally:
-        if options.json is not None:
-            claims.write(options.json)
-    return 0 if claims.hold() else 1
+def prove(claims, options):
+    for attack in ATTACKS[:QUICK_ATTACKS if options.quick else None]:
+        prove_attack(attack, 1 if options.quick else 10, options.quick, claims)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)  # gRPC's threads of attackers that are still held up
+    main(prove)
