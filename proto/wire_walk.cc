@@ -179,6 +179,12 @@ WireContract::Field WireContract::FieldOf(const FieldDescriptor& descriptor) {
     default:
       field.kind = Kind::kVarint;
   }
+  const auto cpp_type = descriptor.cpp_type();
+  field.number_bytes = cpp_type == FieldDescriptor::CPPTYPE_DOUBLE ||
+                               cpp_type == FieldDescriptor::CPPTYPE_INT64 ||
+                               cpp_type == FieldDescriptor::CPPTYPE_UINT64
+                           ? 8
+                           : 4;
   if (!descriptor.is_repeated()) return field;
   field.counter = counters_++;
   field.axes = name == kShape;
@@ -397,6 +403,13 @@ class WireWalker : private WireReader {
       count.product = SaturatingProduct(count.product, axis);
     }
     ++count.entries;
+    CountNumbers(field, 1);
+  }
+
+  void CountNumbers(const Field& field, int64_t numbers) {
+    constexpr int64_t kDoubled = 4;
+    found_.counted_numbers += numbers;
+    found_.array_bytes += kDoubled * field.number_bytes * numbers;
   }
 
   // `size` bytes of entries without tags.
@@ -426,6 +439,7 @@ class WireWalker : private WireReader {
         entries += static_cast<uint8_t>(byte) < 0x80 ? 1 : 0;
       }
       CountOf(field).entries += entries;
+      CountNumbers(field, entries);
       last = static_cast<uint8_t>(bytes.back());
     });
     return last < 0x80 || Broken(node, &field, "is cut");

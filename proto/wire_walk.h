@@ -32,6 +32,12 @@ struct WireWalk {
   int64_t unknown_bytes = 0;
   // Of the data of tensors.
   int64_t data_bytes = 0;
+  // Entries of repeated numbers whose count protobuf is not told before it
+  // reads them, and the most that its arrays of them take: it doubles them,
+  // which makes them up to twice as large as need be, and leaves those before
+  // behind.
+  int64_t counted_numbers = 0;
+  int64_t array_bytes = 0;
 };
 
 // What the serialized form of one type of message may hold. Made once for a
@@ -84,8 +90,9 @@ class WireContract {
   struct Field {
     const google::protobuf::FieldDescriptor* descriptor = nullptr;
     Kind kind = Kind::kVarint;
-    int64_t max_bytes = 0;    // of a string or bytes
-    int64_t max_entries = 0;  // of a repeated field, if kFixed
+    int64_t number_bytes = 0;  // of a number in memory
+    int64_t max_bytes = 0;     // of a string or bytes
+    int64_t max_entries = 0;   // of a repeated field, if kFixed
     Bound bound = Bound::kFixed;
     int shape = -1;     // the counter of the shape that says the bound
     bool axes = false;  // is a shape itself

@@ -192,6 +192,15 @@ class Flags {
         ->check(Quiet(CLI::Range(int64_t{1}, largest)));
   }
 
+  // A size whose default, 0, stands for one that the server works out.
+  void AddOwnSize(const std::string& name, int64_t& target,
+                  const std::string& description) {
+    Add(name, target, description)
+        ->transform(Quiet(CLI::AsSizeValue(/*kb_is_1000=*/false)))
+        ->type_name("SIZE")
+        ->check(Quiet(CLI::Range(int64_t{0}, kAny)));
+  }
+
   template <typename T>
   void AddCount(const std::string& name, T& target,
                 const std::string& description, int64_t largest) {
@@ -223,27 +232,24 @@ class Flags {
              int64_t{1} << 31);
     AddCount("max-requests-in-flight", limits.max_requests_in_flight,
              "Requests held at one time", std::numeric_limits<int32_t>::max());
-    Add("memory-limit", limits.memory_limit,
-        "Bytes the server may hold: messages, temporary memory, replies, "
-        "uploads and weight sets; an eighth is never lent. 0 is the smallest "
-        "of "
-        "what the container allows less 128MiB, the limit of address space "
-        "less 512MiB, and the machine's memory")
-        ->transform(Quiet(CLI::AsSizeValue(/*kb_is_1000=*/false)))
-        ->type_name("SIZE")
-        ->check(Quiet(CLI::Range(int64_t{0}, kAny)));
+    AddOwnSize(
+        "memory-limit", limits.memory_limit,
+        "Bytes the server may hold: messages, temporary memory, "
+        "replies, uploads and weight sets; an eighth is never lent. 0 is "
+        "the smallest of what the container allows less 128MiB, the "
+        "limit of address space less 512MiB, and the machine's memory");
     AddCount("max-stream-in-flight", limits.max_stream_in_flight,
              "Requests one StreamAttention may have under way; it is not read "
              "on while it has that many",
              std::numeric_limits<int32_t>::max());
     AddCount("max-open-streams", limits.max_open_streams,
              "StreamAttention, UploadWeights and GetWeights that are open at "
-             "one time",
+             "one time; of watches of health and streams of reflection as many "
+             "each",
              std::numeric_limits<int32_t>::max());
     AddTime("max-stream-idle", limits.max_stream_idle_seconds,
             "Seconds for which a StreamAttention may bring nothing, or not be "
-            "read, "
-            "before it is ended",
+            "read, before it is ended",
             kMillisecond, kLongest);
     AddSize("max-weight-set-bytes", limits.max_weight_set_bytes,
             "Bytes of all tensors of one weight set that UploadWeights brings",
@@ -284,13 +290,14 @@ class Flags {
             "Seconds between two pings; a client that sends several closer to "
             "each other loses its connection",
             kMillisecond, kDay);
-    Add("max-arriving-bytes", config_.limits.max_arriving_bytes,
-        "Bytes one connection may have sent that belong to no complete call; "
-        "beyond it the connection is ended. 0 is four messages and at least "
-        "128MiB, but at most a quarter of --memory-limit")
-        ->transform(Quiet(CLI::AsSizeValue(/*kb_is_1000=*/false)))
-        ->type_name("SIZE")
-        ->check(Quiet(CLI::Range(int64_t{0}, kAny)));
+    AddCount("max-broken-calls", limits.max_broken_calls,
+             "Calls of one connection that may end in a second before their "
+             "message has come; beyond it the connection is ended",
+             std::numeric_limits<int32_t>::max());
+    AddOwnSize("max-arriving-bytes", config_.limits.max_arriving_bytes,
+               "Bytes one connection may have sent that belong to no complete "
+               "call; beyond it the connection is ended. 0 is four messages "
+               "and at least 128MiB, but at most a quarter of --memory-limit");
     AddTime("receive-idle", config_.limits.receive_idle_seconds,
             "Seconds in which a half-sent message has to go on, or its "
             "connection is ended",

@@ -17,7 +17,6 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "server/listener/descriptor.h"
-#include "server/memory/allocated.h"
 #include "server/memory/memory_limit.h"
 #include "server/rpc/attention_service.h"
 #include "server/rpc/unknown_methods.h"
@@ -111,7 +110,8 @@ absl::StatusOr<int64_t> ConnectionsFor(int64_t flag, int64_t descriptors) {
 Connections::Limits ArrivingLimits(const rpc::Limits& limits) {
   return {limits.max_arriving_bytes,
           std::chrono::duration_cast<Connections::Clock::duration>(
-              std::chrono::duration<double>(limits.receive_idle_seconds))};
+              std::chrono::duration<double>(limits.receive_idle_seconds)),
+          limits.connections.max_broken_calls};
 }
 
 // Several messages may be on their way at once, and one that is too large is
@@ -175,8 +175,9 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
       service_(rpc::NewAttentionService({*catalog_, compute_, writer_, sender_,
                                          buffers_, *ledger_, admission_,
                                          uploads_, config.limits, facts})),
-      health_({kServiceName}, DoorOfAll()),
-      reflection_(AllServices(), admission_.arrivals()),
+      health_({kServiceName}, config.limits.max_open_streams, DoorOfAll()),
+      reflection_(AllServices(), config.limits.max_open_streams,
+                  admission_.arrivals()),
       unknown_methods_(rpc::NewUnknownMethods(AllServices(), DoorOfAll())) {
   ledger_->set_on_shortage([this] { buffers_.ReleaseIdle(); });
 }
@@ -211,10 +212,7 @@ absl::Status Server::Listen(
   accept_loop_ = std::make_unique<AcceptLoop>(
       std::move(sockets), config.limits.connections.max_connections,
       Connections(ArrivingLimits(config.limits), admission_.arrivals(),
-                  *ledger_,
-                  [this] {
-                    return memory::AllocatedBytes() + buffers_.mapped_bytes();
-                  }),
+                  *ledger_),
       [this](const ListeningSocket& socket, Descriptor connection) {
         Acceptor::NewConnectionParameters parameters;
         parameters.listener_fd = socket.fd();

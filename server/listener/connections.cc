@@ -3,24 +3,26 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "server/memory/allocated.h"
 
 namespace attention::server {
 namespace {
 
-// How many connections have their turn at a time: at 0.4 microseconds each a
-// look takes next to nothing, and ten thousand have had theirs in a second.
+// How many connections have their turn at a time. A look is one call of the
+// system, and ten thousand have had theirs in a second.
 constexpr size_t kLooksAtATime = 500;
+// Of connections that are ended, so that a client which comes again and again
+// does not fill the log.
+constexpr int64_t kLinesPerSecond = 10;
 // With this much it is looked at each time.
 constexpr int64_t kMuch = int64_t{64} << 10;
 
@@ -57,17 +59,27 @@ Peer PeerOf(int fd) {
 
 }  // namespace
 
+Connections::Connections(const Limits& limits, rpc::Arrivals& arrivals,
+                         memory::Ledger& ledger)
+    : limits_(limits),
+      arrivals_(arrivals),
+      ledger_(ledger),
+      allocated_at_start_(memory::AllocatedBytes()),
+      endings_(std::make_unique<rpc::LineLimit>(kLinesPerSecond)) {}
+
 void Connections::Add(Descriptor duplicate) {
   const int fd = duplicate.get();
   Peer peer = PeerOf(fd);
   const auto now = Clock::now();
-  const auto arrival = arrivals_.Add(peer.name);
+  std::optional<Incoming> incoming;
+  if (!peer.name.empty()) {
+    incoming.emplace(arrivals_.Add(peer.name), ledger_, now);
+  }
   ++wanted_of_[peer.address];
   ++wanted_;
   open_.insert_or_assign(
-      fd,
-      Connection{std::move(duplicate), std::move(peer.address),
-                 std::move(peer.name), now, Incoming(arrival, ledger_, now)});
+      fd, Connection{std::move(duplicate), std::move(peer.address),
+                     std::move(peer.name), now, std::move(incoming)});
 }
 
 void Connections::Forget(Connection& connection) {
@@ -81,7 +93,9 @@ void Connections::Remove(int duplicate) {
   const auto found = open_.find(duplicate);
   if (found == open_.end()) return;
   Forget(found->second);
-  arrivals_.Remove(found->second.peer, found->second.incoming.arrival());
+  if (found->second.incoming) {
+    arrivals_.Remove(found->second.peer, found->second.incoming->arrival());
+  }
   open_.erase(found);
 }
 
@@ -120,41 +134,57 @@ void Connections::End(Connection& connection) {
   Forget(connection);
 }
 
-std::string Connections::Fault(const Connection& connection,
+void Connections::EndFor(Connection& connection, const std::string& why) {
+  End(connection);
+  const rpc::LineLimit::Verdict verdict = endings_->Ask();
+  if (!verdict.write) return;
+  spdlog::warn("ended the connection of {}: {}{}", connection.peer, why,
+               verdict.left_out == 0 ? ""
+                                     : absl::StrCat(" (and ", verdict.left_out,
+                                                    " others before it)"));
+}
+
+std::string Connections::Fault(const Incoming& incoming,
                                Clock::time_point now) const {
-  const int64_t unseen = connection.incoming.unseen();
-  if (unseen > limits_.arriving_bytes) {
-    return absl::StrCat(" bytes that belong to no complete call, over the ",
-                        "limit of ", limits_.arriving_bytes,
+  if (incoming.unseen() > limits_.arriving_bytes) {
+    return absl::StrCat("it has sent ", incoming.unseen(),
+                        " bytes that belong to no complete call, over the "
+                        "limit of ",
+                        limits_.arriving_bytes,
                         " that --max-arriving-bytes sets");
   }
-  if (connection.incoming.StuckFor(now) > limits_.receive_idle) {
-    return " bytes of a message or header that does not go on, in the time "
-           "that --receive-idle sets";
+  if (incoming.StuckFor(now) > limits_.receive_idle) {
+    return absl::StrCat("it has sent ", incoming.unseen(),
+                        " bytes of a message or header that does not go on in "
+                        "the time that --receive-idle sets");
+  }
+  if (incoming.broken_calls() > limits_.broken_calls) {
+    return absl::StrCat(incoming.broken_calls(),
+                        " of its calls have ended within a second before their "
+                        "message had come, over the limit of ",
+                        limits_.broken_calls, " that --max-broken-calls sets");
   }
   return "";
 }
 
 void Connections::Watch(Clock::time_point now) {
+  const auto look = [&](Connection& connection) {
+    if (connection.is_ending || !connection.incoming) return;
+    connection.incoming->Look(connection.duplicate.get(), now);
+    const std::string fault = Fault(*connection.incoming, now);
+    if (!fault.empty()) EndFor(connection, fault);
+  };
+  for (auto& [fd, connection] : open_) {
+    if (connection.incoming && connection.incoming->unseen() > kMuch) {
+      look(connection);
+    }
+  }
   auto turn = open_.upper_bound(looked_at_);
-  std::vector<Connection*> looked;
   for (size_t i = 0; i < std::min(kLooksAtATime, open_.size()); ++i) {
     if (turn == open_.end()) turn = open_.begin();
     looked_at_ = turn->first;
-    looked.push_back(&turn->second);
+    look(turn->second);
     ++turn;
-  }
-  for (auto& [fd, connection] : open_) {
-    if (connection.incoming.unseen() > kMuch) looked.push_back(&connection);
-  }
-  for (Connection* const connection : looked) {
-    if (connection->is_ending) continue;
-    connection->incoming.Look(connection->duplicate.get(), now);
-    const std::string fault = Fault(*connection, now);
-    if (fault.empty()) continue;
-    spdlog::warn("ending the connection of {}: it has sent {}{}",
-                 connection->peer, connection->incoming.unseen(), fault);
-    End(*connection);
   }
   for (int64_t excess = Excess(); excess > 0;) {
     const int64_t ended = EndLargest();
@@ -166,33 +196,30 @@ void Connections::Watch(Clock::time_point now) {
 int64_t Connections::Excess() const {
   // Of what is never lent half is left, to what the ledger does not know of.
   const int64_t most_allocated = ledger_.limit() - ledger_.limit() / 16;
-  return std::max({ledger_.held() - ledger_.lendable(),
-                   ledger_.held(memory::Kind::kArriving) -
-                       ledger_.limit() / 8 * kArrivingEighths,
-                   allocated_() - allocated_at_start_ - most_allocated});
+  return std::max(
+      {ledger_.held() - ledger_.lendable(),
+       ledger_.held(memory::Kind::kArriving) -
+           ledger_.limit() / 8 * kArrivingEighths,
+       memory::AllocatedBytes() - allocated_at_start_ - most_allocated});
 }
 
 int64_t Connections::EndLargest() {
-  const auto may_hold = [](const Connection& connection) {
-    return connection.incoming.unseen() + connection.incoming.doubtful();
-  };
   Connection* largest = nullptr;
+  int64_t most = Incoming::kHalfSent - 1;
   for (auto& [fd, connection] : open_) {
-    if (connection.is_ending || may_hold(connection) < Incoming::kHalfSent) {
-      continue;
-    }
-    if (largest == nullptr || may_hold(connection) > may_hold(*largest)) {
-      largest = &connection;
-    }
+    if (connection.is_ending || !connection.incoming) continue;
+    const int64_t bytes = connection.incoming->may_hold();
+    if (bytes <= most) continue;
+    largest = &connection;
+    most = bytes;
   }
   if (largest == nullptr) return 0;
-  spdlog::warn(
-      "ending the connection of {}: it has sent {} bytes that belong to no "
-      "complete call, more than any other, and such bytes or all that the "
-      "server holds are more than --memory-limit leaves",
-      largest->peer, may_hold(*largest));
-  End(*largest);
-  return may_hold(*largest);
+  EndFor(*largest,
+         absl::StrCat("it has sent ", most,
+                      " bytes that belong to no complete call, more than any "
+                      "other, and --memory-limit leaves no room for as many as "
+                      "there are"));
+  return most;
 }
 
 }  // namespace attention::server

@@ -5,15 +5,16 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
-#include <utility>
 
 #include "server/listener/descriptor.h"
 #include "server/listener/incoming.h"
 #include "server/memory/ledger.h"
 #include "server/rpc/door/arrivals.h"
+#include "server/rpc/door/line_limit.h"
 
 namespace attention::server {
 
@@ -25,10 +26,11 @@ class Connections {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // What one connection may have under way that has reached no call.
+  // Of one connection.
   struct Limits {
-    int64_t arriving_bytes;
-    Clock::duration receive_idle;
+    int64_t arriving_bytes;        // that have reached no call
+    Clock::duration receive_idle;  // for which a part of them may stand still
+    int64_t broken_calls;          // in a second
   };
 
   // Of the memory, in eighths, what may be arriving on all connections: less
@@ -36,17 +38,9 @@ class Connections {
   // chooses whom to end.
   static constexpr int64_t kArrivingEighths = 3;
 
-  // Bytes that the process has allocated.
-  using Allocated = std::function<int64_t()>;
-
   // Both outlive this.
   Connections(const Limits& limits, rpc::Arrivals& arrivals,
-              memory::Ledger& ledger, Allocated allocated)
-      : limits_(limits),
-        arrivals_(arrivals),
-        ledger_(ledger),
-        allocated_(std::move(allocated)),
-        allocated_at_start_(allocated_()) {}
+              memory::Ledger& ledger);
 
   // `duplicate` of a connection that was just accepted.
   void Add(Descriptor duplicate);
@@ -80,7 +74,7 @@ class Connections {
     std::string address;  // of the peer, without its port
     std::string peer;     // as gRPC writes it
     Clock::time_point since;
-    Incoming incoming;
+    std::optional<Incoming> incoming;  // none of a Unix socket
     bool is_ending = false;
   };
   // Milliseconds without a byte in or out; since it was accepted where the
@@ -88,8 +82,10 @@ class Connections {
   static int64_t SilentFor(const Connection& connection);
   void Forget(Connection& connection);
   void End(Connection& connection);
-  // Why it is to be ended for what is arriving; empty if it is not.
-  std::string Fault(const Connection& connection, Clock::time_point now) const;
+  // The same, and tells why: "it has sent 5 bytes that ...".
+  void EndFor(Connection& connection, const std::string& why);
+  // Why it is to be ended for what it brings; empty if it is not.
+  std::string Fault(const Incoming& incoming, Clock::time_point now) const;
   // Ends the connection that may hold most; returns how much, 0 if none does.
   int64_t EndLargest();
   // By how many bytes more is held than there may be.
@@ -98,12 +94,14 @@ class Connections {
   const Limits limits_;
   rpc::Arrivals& arrivals_;
   memory::Ledger& ledger_;
-  const Allocated allocated_;
   const int64_t allocated_at_start_;
   std::map<int, Connection> open_;  // by the duplicate
   int looked_at_ = -1;              // the last duplicate whose turn it was
   std::map<std::string, size_t> wanted_of_;  // by address
   size_t wanted_ = 0;
+  // Of those that were ended for what they bring; on the heap, so that this can
+  // be moved.
+  std::unique_ptr<rpc::LineLimit> endings_;
 };
 
 }  // namespace attention::server

@@ -32,7 +32,8 @@ Incoming::Incoming(std::shared_ptr<rpc::Arrival> arrival,
     : arrival_(std::move(arrival)),
       charged_(ledger, memory::Kind::kArriving),
       looked_(now),
-      moved_(now) {}
+      moved_(now),
+      second_(now) {}
 
 void Incoming::Look(int fd, Clock::time_point now) {
   // First what reached calls, then what was received: never more than that.
@@ -62,6 +63,10 @@ void Incoming::Look(int fd, Clock::time_point now) {
 }
 
 void Incoming::Forgive(int64_t unseen, Clock::time_point now) {
+  if (now - second_ >= std::chrono::seconds(1)) {
+    second_ = now;
+    broken_before_ = broken_;
+  }
   const int64_t broken = arrival_->broken();
   if (broken != broken_) {
     broken_ = broken;

@@ -13,7 +13,7 @@ namespace attention::server {
 
 // The bytes of messages and headers that are not complete: gRPC buffers them
 // without a bound and asks nobody. They are the difference of what the system
-// has received on the connection (TCP_INFO, 0.4 microseconds a look) and what
+// has received on the connection (TCP_INFO) and what
 // has reached a call (rpc::Arrival), and are charged to the ledger, as
 // arriving. Nothing is known of a Unix socket, whose mode keeps others away.
 // For one thread.
@@ -52,9 +52,13 @@ class Incoming {
   // Bytes that no call has seen, as of the last look.
   int64_t unseen() const { return unseen_; }
 
-  // Of what was forgiven because calls have ended before they were read, the
-  // recent part: gone, unless somebody ends small calls to hide large ones.
-  int64_t doubtful() const { return doubtful_; }
+  // The same, and the recent part of what was forgiven because calls have ended
+  // before they were read: gone, unless somebody ends small calls to hide large
+  // ones.
+  int64_t may_hold() const { return unseen_ + doubtful_; }
+
+  // Calls that have ended before they were read, within the last second or two.
+  int64_t broken_calls() const { return broken_ - broken_before_; }
 
   // For how long less than kMoved has come although something is half sent and
   // the server reads; zero otherwise.
@@ -74,6 +78,8 @@ class Incoming {
   Clock::time_point moved_;
   int64_t moved_to_ = 0;  // received_ when it last moved
   int64_t broken_ = 0;    // calls so far that have ended before they were read
+  int64_t broken_before_ = 0;  // of them, when this second began
+  Clock::time_point second_;   // when it began
   Clock::time_point forgiving_until_;
   int64_t doubtful_ = 0;
   int64_t unseen_ = 0;

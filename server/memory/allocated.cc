@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <atomic>
 #include <cstddef>
 
 // gperftools/malloc_extension_c.h, there only if the program has tcmalloc.
@@ -9,11 +10,19 @@ extern "C" {
 [[gnu::weak]] int MallocExtension_GetNumericProperty(const char* property,
                                                      size_t* value);
 [[gnu::weak]] void MallocExtension_ReleaseToSystem(size_t bytes);
+// sanitizer/allocator_interface.h, there only in a build with a sanitizer.
+[[gnu::weak]] size_t __sanitizer_get_current_allocated_bytes();
 }
 
 namespace attention::memory {
+namespace {
 
-int64_t AllocatedBytes() {
+std::atomic<int64_t> mapped{0};
+
+int64_t OfAllocator() {
+  if (__sanitizer_get_current_allocated_bytes != nullptr) {
+    return static_cast<int64_t>(__sanitizer_get_current_allocated_bytes());
+  }
   size_t bytes = 0;
   if (MallocExtension_GetNumericProperty != nullptr &&
       MallocExtension_GetNumericProperty("generic.current_allocated_bytes",
@@ -22,6 +31,16 @@ int64_t AllocatedBytes() {
   }
   const struct mallinfo2 info = mallinfo2();
   return static_cast<int64_t>(info.uordblks + info.hblkhd);
+}
+
+}  // namespace
+
+int64_t AllocatedBytes() {
+  return OfAllocator() + mapped.load(std::memory_order_relaxed);
+}
+
+void CountMapped(int64_t bytes) {
+  mapped.fetch_add(bytes, std::memory_order_relaxed);
 }
 
 int64_t FreeBytes() {

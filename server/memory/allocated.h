@@ -6,11 +6,15 @@
 
 namespace attention::memory {
 
-// Bytes that the allocator has given out and not got back: tcmalloc's
-// generic.current_allocated_bytes where the program has it
-// (docs/adr/0008-tcmalloc.md), else mallinfo2's. Mappings of our own are not
-// among them. Thread-safe; some microseconds.
+// Bytes that the process has allocated and not given back: what the allocator
+// says, which is tcmalloc where the program has it (docs/adr/0008-tcmalloc.md),
+// a sanitizer's or glibc's, and mappings of our own (CountMapped). Thread-safe;
+// some microseconds.
 int64_t AllocatedBytes();
+
+// `bytes` more have been mapped beside the allocator, or fewer if negative.
+// Thread-safe.
+void CountMapped(int64_t bytes);
 
 // Bytes that tcmalloc keeps for later and that are resident; 0 of any other
 // allocator. Thread-safe.

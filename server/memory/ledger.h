@@ -7,6 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace attention::memory {
 
@@ -47,6 +51,9 @@ class Ledger {
   // after what is kept for later has been given back. REQUIRES: bytes >= 0.
   [[nodiscard]] bool Take(Kind kind, int64_t bytes);
 
+  // The same of what is to be kept for later: nothing is given back for it.
+  [[nodiscard]] bool TakeIfFree(Kind kind, int64_t bytes);
+
   // Counts what is held already, whether or not it fits.
   void Count(Kind kind, int64_t bytes);
 
@@ -60,13 +67,26 @@ class Ledger {
   }
 
  private:
-  bool TryTake(Kind kind, int64_t bytes);
-
   const int64_t limit_;
   std::function<void()> give_back_;
   std::atomic<int64_t> held_{0};
   std::array<std::atomic<int64_t>, kKinds> by_kind_{};
 };
+
+// RESOURCE_EXHAUSTED: `subject`, which holds `before`, is not lent `bytes`
+// more. Says how much is held and lent; NotLentFigures has what it says.
+absl::Status NotLent(const Ledger& ledger, absl::string_view subject,
+                     int64_t before, int64_t bytes);
+// The same, about a field (proto/field_error.h).
+absl::Status FieldNotLent(const Ledger& ledger, absl::string_view field,
+                          int64_t before, int64_t bytes);
+
+struct NotLentFigures {
+  int64_t needed;    // before and bytes
+  int64_t lendable;  // what may be lent in all: if less, it never fits
+};
+// None of a status that is not NotLent's.
+std::optional<NotLentFigures> FiguresOf(const absl::Status& status);
 
 // Bytes taken from a ledger for one thing, and given back with this object,
 // which must not outlive the ledger. Movable. For one thread at a time.
@@ -89,6 +109,8 @@ class Loan {
 
   // Takes `more`; false, and nothing changes, if it is refused.
   [[nodiscard]] bool Take(int64_t more);
+  // The same; FieldNotLent if it is refused.
+  absl::Status TakeFor(absl::string_view field, int64_t more);
 
   // Counts `more`, which are held already.
   void Count(int64_t more);

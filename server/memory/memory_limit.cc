@@ -1,6 +1,5 @@
 #include "server/memory/memory_limit.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,7 +31,7 @@ std::optional<int64_t> CgroupMemoryLimit(const std::string& membership,
   return smallest;
 }
 
-MemoryLimit PossibleMemoryLimit() {
+MemoryLimit PossibleMemoryLimit(rlim_t address_space) {
   MemoryLimit limit = {
       static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE),
       "the machine's memory"};
@@ -45,21 +44,20 @@ MemoryLimit PossibleMemoryLimit() {
                  "the memory limit of the container or control group, less "
                  "128 MiB");
   }
-  rlimit address_space{};
-  if (getrlimit(RLIMIT_AS, &address_space) == 0 &&
-      address_space.rlim_cur != RLIM_INFINITY) {
+  if (address_space != RLIM_INFINITY) {
     constexpr rlim_t kLargest = std::numeric_limits<int64_t>::max();
     take_smaller(
-        static_cast<int64_t>(std::min(address_space.rlim_cur, kLargest)) -
-            kBesideMapped,
+        static_cast<int64_t>(std::min(address_space, kLargest)) - kBesideMapped,
         "the limit of address space (ulimit -v), less 512 MiB");
   }
   return limit;
 }
 
 absl::StatusOr<MemoryLimit> MemoryLimitFor(int64_t flag, int64_t needed) {
-  MemoryLimit limit =
-      flag > 0 ? MemoryLimit{flag, "--memory-limit"} : PossibleMemoryLimit();
+  rlimit address_space{RLIM_INFINITY, RLIM_INFINITY};
+  getrlimit(RLIMIT_AS, &address_space);
+  MemoryLimit limit = flag > 0 ? MemoryLimit{flag, "--memory-limit"}
+                               : PossibleMemoryLimit(address_space.rlim_cur);
   const int64_t lendable = Ledger(std::max<int64_t>(limit.bytes, 0)).lendable();
   if (lendable >= needed) return limit;
   return absl::FailedPreconditionError(absl::StrCat(

@@ -2,6 +2,8 @@
 #ifndef SERVER_MEMORY_MEMORY_LIMIT_H_
 #define SERVER_MEMORY_MEMORY_LIMIT_H_
 
+#include <sys/resource.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,12 +25,13 @@ struct MemoryLimit {
 };
 
 // The smallest of: what the control groups allow less kBesideResident,
-// RLIMIT_AS less kBesideMapped, the machine's memory. May be 0 or less.
-MemoryLimit PossibleMemoryLimit();
+// RLIMIT_AS, which is `address_space`, less kBesideMapped, the machine's
+// memory. May be 0 or less.
+MemoryLimit PossibleMemoryLimit(rlim_t address_space);
 
-// The limit that --memory-limit sets, or PossibleMemoryLimit if it is 0.
-// FAILED_PRECONDITION, naming what sets it, if so little can be lent of it that
-// `needed` bytes do not fit.
+// The limit that --memory-limit sets, or this process' PossibleMemoryLimit if
+// it is 0. FAILED_PRECONDITION, naming what sets it, if so little can be lent
+// of it that `needed` bytes do not fit.
 absl::StatusOr<MemoryLimit> MemoryLimitFor(int64_t flag, int64_t needed);
 
 // The smallest memory limit, in bytes, of the cgroup that `membership` names

@@ -68,6 +68,9 @@ void Describe(const ConnectionLimits& limits, v1::Limits& reply) {
       DurationOf(limits.max_connection_idle_seconds);
   *reply.mutable_handshake_timeout() =
       DurationOf(limits.handshake_timeout_seconds);
+  *reply.mutable_min_ping_interval() =
+      DurationOf(limits.min_ping_interval_seconds);
+  reply.set_max_broken_calls(limits.max_broken_calls);
 }
 
 void DescribeMemory(const Backend& backend, v1::Memory& reply) {
@@ -87,8 +90,7 @@ void DescribeMemory(const Backend& backend, v1::Memory& reply) {
   reply.set_held(reply.arriving() + reply.messages() + reply.workspaces() +
                  reply.replies() + reply.uploads() + reply.weights() +
                  reply.converted_weights() + reply.idle_buffers());
-  reply.set_allocated(memory::AllocatedBytes() +
-                      backend.buffers.mapped_bytes());
+  reply.set_allocated(memory::AllocatedBytes());
 }
 
 void Describe(const Backend& backend, v1::GetServerInfoResponse& reply) {
@@ -143,23 +145,25 @@ absl::StatusOr<weights::WeightSetContents> ContentsOf(
       absl::StatusOr<weights::Initializer> initializer =
           InitializerFromProto(request.initializer());
       if (!initializer.ok()) return initializer.status();
-      // Sizes that are out of range are refused below.
-      const int64_t bytes = std::clamp<int64_t>(
-          weights::InitializedBytes(*initializer), 0, limits.max_message_bytes);
-      absl::Status lent = call.TakeBytes(memory::Kind::kMessages, bytes);
-      if (!lent.ok()) return lent;
-      absl::StatusOr<weights::WeightSetContents> drawn =
-          weights::Initialize(*initializer, limits.max_message_bytes);
-      if (absl::IsResourceExhausted(drawn.status())) {
+      const absl::StatusOr<int64_t> bytes =
+          weights::InitializedBytes(*initializer);
+      if (!bytes.ok()) return bytes.status();
+      if (*bytes > limits.max_message_bytes) {
         // What no message could carry is not made here either.
         return WithReason(
-            FieldError(drawn.status().code(), "initializer",
-                       absl::StrCat(absl::StripPrefix(drawn.status().message(),
-                                                      "initializer "),
+            FieldError(absl::StatusCode::kResourceExhausted, "initializer",
+                       absl::StrCat("describes ", *bytes,
+                                    " bytes of weights; expected at most ",
+                                    limits.max_message_bytes,
                                     ", which --max-message-bytes sets")),
-            v1::ERROR_REASON_LIMIT_EXCEEDED, {{"flag", "--max-message-bytes"}});
+            v1::ERROR_REASON_LIMIT_EXCEEDED,
+            {{"flag", "--max-message-bytes"},
+             {"limit", absl::StrCat(limits.max_message_bytes)},
+             {"needed", absl::StrCat(*bytes)}});
       }
-      return drawn;
+      absl::Status lent = call.TakeBytes({{memory::Kind::kMessages, *bytes}});
+      if (!lent.ok()) return lent;
+      return weights::Initialize(*initializer);
     }
     default:
       return FieldError("weights", "is required, or initializer");

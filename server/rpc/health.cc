@@ -96,8 +96,10 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
 class Health::Impl final : public Base {
  public:
-  Impl(std::vector<std::string> services, const Door& door)
-      : services_(std::move(services)), door_(door) {}
+  Impl(std::vector<std::string> services, int32_t max_watches, const Door& door)
+      : services_(std::move(services)),
+        max_watches_(static_cast<size_t>(max_watches)),
+        door_(door) {}
 
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
                                   const grpc::ByteBuffer* request,
@@ -133,9 +135,10 @@ class Health::Impl final : public Base {
                                        [this](auto* done) { Forget(done); });
     const std::lock_guard<std::mutex> lock(mutex_);
     if (status.ok() && ended_) status = Draining();
-    if (status.ok() && watches_.size() >= kMaxWatches) {
-      status = MayFitLater(absl::ResourceExhaustedError(absl::StrCat(
-          "the server already has ", kMaxWatches, " watches of its health")));
+    if (status.ok() && watches_.size() >= max_watches_) {
+      status =
+          Busy(absl::StrCat(watches_.size(), " watches of health are open"),
+               "--max-open-streams");
     }
     if (status.ok()) {
       watches_.insert(watch);
@@ -185,6 +188,7 @@ class Health::Impl final : public Base {
   }
 
   const std::vector<std::string> services_;
+  const size_t max_watches_;
   const Door door_;
 
   std::mutex mutex_;  // guards what follows
@@ -193,8 +197,9 @@ class Health::Impl final : public Base {
   std::set<rpc::Watch*> watches_;
 };
 
-Health::Health(std::vector<std::string> services, const Door& door)
-    : impl_(std::make_unique<Impl>(std::move(services), door)) {}
+Health::Health(std::vector<std::string> services, int32_t max_watches,
+               const Door& door)
+    : impl_(std::make_unique<Impl>(std::move(services), max_watches, door)) {}
 Health::~Health() = default;
 
 grpc::Service& Health::service() { return *impl_; }

@@ -18,15 +18,12 @@ namespace attention::rpc {
 // Thread-safe.
 class Health {
  public:
-  // Watches at one time, which hold some KiB each; one beyond is refused with
-  // RESOURCE_EXHAUSTED and RetryInfo. A load balancer has one for each of its
-  // connections.
-  static constexpr int kMaxWatches = 1024;
-
   // Speaks for `services` and, as "", for the server; of any other service
   // Check says NOT_FOUND and Watch SERVICE_UNKNOWN. NOT_SERVING until
-  // SetServing. `pool` outlives the service.
-  Health(std::vector<std::string> services, const Door& door);
+  // SetServing. A Watch beyond `max_watches` (--max-open-streams, of which
+  // these are none) is refused. What `door` refers to outlives the service.
+  Health(std::vector<std::string> services, int32_t max_watches,
+         const Door& door);
   ~Health();
   Health(const Health&) = delete;
   Health& operator=(const Health&) = delete;

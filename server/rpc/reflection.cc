@@ -225,18 +225,19 @@ class ReflectionStream final : public Stream {
 // The streams of both services.
 class Streams {
  public:
-  Streams(const std::vector<std::string>& services, const Arrivals& arrivals)
-      : index_(services), arrivals_(arrivals) {}
+  Streams(const std::vector<std::string>& services, int32_t max_streams,
+          const Arrivals& arrivals)
+      : index_(services), max_streams_(max_streams), arrivals_(arrivals) {}
 
   Stream* Open(const grpc::CallbackServerContext& context) {
     // gRPC calls no reaction before this function has returned.
     auto* const stream = new ReflectionStream(
         index_, ArrivalOf(context, arrivals_, /*request=*/nullptr),
         [this] { --open_; });
-    if (++open_ > Reflection::kMaxStreams) {
-      stream->Finish(ToGrpcStatus(MayFitLater(absl::ResourceExhaustedError(
-          absl::StrCat("the server already has ", Reflection::kMaxStreams,
-                       " streams of reflection")))));
+    if (++open_ > max_streams_) {
+      stream->Finish(ToGrpcStatus(
+          Busy(absl::StrCat(max_streams_, " streams of reflection are open"),
+               "--max-open-streams")));
     } else {
       stream->Start();
     }
@@ -245,8 +246,9 @@ class Streams {
 
  private:
   const Index index_;
+  const int32_t max_streams_;
   const Arrivals& arrivals_;
-  std::atomic<int> open_{0};
+  std::atomic<int32_t> open_{0};
 };
 
 // `Contract` is ServerReflection of either package.
@@ -269,8 +271,9 @@ class ReflectionService final
 
 class Reflection::Impl {
  public:
-  Impl(const std::vector<std::string>& services, const Arrivals& arrivals)
-      : streams_(services, arrivals) {}
+  Impl(const std::vector<std::string>& services, int32_t max_streams,
+       const Arrivals& arrivals)
+      : streams_(services, max_streams, arrivals) {}
 
   Streams streams_;
   ReflectionService<grpc::reflection::v1::ServerReflection> service_{streams_};
@@ -279,8 +282,8 @@ class Reflection::Impl {
 };
 
 Reflection::Reflection(const std::vector<std::string>& services,
-                       const Arrivals& arrivals)
-    : impl_(std::make_unique<Impl>(services, arrivals)) {}
+                       int32_t max_streams, const Arrivals& arrivals)
+    : impl_(std::make_unique<Impl>(services, max_streams, arrivals)) {}
 Reflection::~Reflection() = default;
 
 grpc::Service& Reflection::service() { return impl_->service_; }

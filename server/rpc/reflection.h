@@ -18,13 +18,10 @@ namespace attention::rpc {
 // Thread-safe.
 class Reflection {
  public:
-  // Streams at one time, which hold some KiB each; one beyond is refused with
-  // RESOURCE_EXHAUSTED and RetryInfo. A tool has one, for a moment.
-  static constexpr int kMaxStreams = 64;
-
-  // REQUIRES: all of `services` are compiled in.
-  // `arrivals` outlives this.
-  Reflection(const std::vector<std::string>& services,
+  // A stream beyond `max_streams` (--max-open-streams, of which these are none)
+  // is refused. `arrivals` outlives this. REQUIRES: all of `services` are
+  // compiled in.
+  Reflection(const std::vector<std::string>& services, int32_t max_streams,
              const Arrivals& arrivals);
   ~Reflection();
   Reflection(const Reflection&) = delete;

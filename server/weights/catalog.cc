@@ -220,14 +220,10 @@ absl::StatusOr<VersionPointer> Catalog::Set(SetRequest request) {
   const absl::StatusOr<WeightSetDims> dims = CheckShapes(record.contents);
   if (!dims.ok()) return dims.status();
   memory::Loan held(ledger_, memory::Kind::kWeights);
-  if (const int64_t bytes =
-          HeldBytes(record.contents.dtype, DataBytes(record.contents));
-      !held.Take(bytes)) {
-    return FieldError(absl::StatusCode::kResourceExhausted, "weights",
-                      absl::StrCat("takes ", bytes,
-                                   " bytes, which is more than --memory-limit "
-                                   "leaves to lend"));
-  }
+  absl::Status lent = held.TakeFor(
+      "weights", HeldBytes(record.contents.dtype, DataBytes(record.contents)) +
+                     WeightSetVersion::FactsBytes(record));
+  if (!lent.ok()) return lent;
   // Reads every element; writers of other weight sets do not wait for it.
   absl::StatusOr<std::unique_ptr<WeightSetVersion>> made =
       WeightSetVersion::Make(std::move(record), std::move(held));

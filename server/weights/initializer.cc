@@ -162,7 +162,8 @@ AllWidths WidthsOf(const WeightSetDims& dims) {
 
 }  // namespace
 
-int64_t InitializedBytes(const Initializer& initializer) {
+absl::StatusOr<int64_t> InitializedBytes(const Initializer& initializer) {
+  if (absl::Status sizes = CheckSizes(initializer); !sizes.ok()) return sizes;
   const AllWidths widths = WidthsOf(initializer.dims);
   const bool bias = initializer.input_bias;
   int64_t elements = Elements(widths.query, bias);
@@ -173,16 +174,7 @@ int64_t InitializedBytes(const Initializer& initializer) {
   return core::SaturatingMultiply(elements, sizeof(float));
 }
 
-absl::StatusOr<WeightSetContents> Initialize(const Initializer& initializer,
-                                             int64_t max_bytes) {
-  if (absl::Status sizes = CheckSizes(initializer); !sizes.ok()) return sizes;
-  if (const int64_t bytes = InitializedBytes(initializer); bytes > max_bytes) {
-    return FieldError(
-        absl::StatusCode::kResourceExhausted, "initializer",
-        absl::StrCat("describes ", bytes,
-                     " bytes of weights; expected at most ", max_bytes));
-  }
-
+WeightSetContents Initialize(const Initializer& initializer) {
   const WeightSetDims& dims = initializer.dims;
   const bool bias = initializer.input_bias;
   const auto [query, key, value, output] = WidthsOf(dims);

@@ -25,9 +25,9 @@ struct Initializer {
   bool output_bias = false;
 };
 
-// Bytes of all tensors that an initializer describes; saturates. Any number if
-// a size is negative, which Initialize refuses.
-int64_t InitializedBytes(const Initializer& initializer);
+// Bytes of all tensors that an initializer describes; saturates. FieldErrors
+// below "initializer": INVALID_ARGUMENT if a size is out of range.
+absl::StatusOr<int64_t> InitializedBytes(const Initializer& initializer);
 
 // FLOAT32 weights drawn in the order query, key, value, output, of each the
 // weight in row-major order of the layout and then the bias, from one mt19937,
@@ -37,11 +37,9 @@ int64_t InitializedBytes(const Initializer& initializer);
 //
 // Dims must be complete: no width but output_width is taken from another.
 //
-// FieldErrors below "initializer": INVALID_ARGUMENT if a size is out of range,
-// RESOURCE_EXHAUSTED if the tensors would take more than max_bytes, which is
-// found out before anything is allocated.
-absl::StatusOr<WeightSetContents> Initialize(const Initializer& initializer,
-                                             int64_t max_bytes);
+// Throws std::bad_alloc. REQUIRES: InitializedBytes is OK, and there is room
+// for so many.
+WeightSetContents Initialize(const Initializer& initializer);
 
 }  // namespace attention::weights
 

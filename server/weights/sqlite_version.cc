@@ -194,13 +194,14 @@ absl::StatusOr<memory::Loan> TakeFor(SqliteDatabase& database,
   row.BindText(1, record.name).Bind(2, record.version);
   const absl::StatusOr<bool> found = row.Step();
   if (!found.ok()) return found.status();
-  const int64_t bytes = HeldBytes(record.contents.dtype, row.Number(0));
+  const int64_t bytes = HeldBytes(record.contents.dtype, row.Number(0)) +
+                        WeightSetVersion::FactsBytes(record);
   memory::Loan held(ledger, memory::Kind::kWeights);
   if (held.Take(bytes)) return held;
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "version ", record.version, " of ", Quoted(record.name), " takes ", bytes,
-      " bytes and the versions before it ", ledger.held(), ", together over ",
-      ledger.lendable(), ", which is what --memory-limit lends"));
+  return memory::NotLent(
+      ledger,
+      absl::StrCat("version ", record.version, " of ", Quoted(record.name)),
+      /*before=*/0, bytes);
 }
 
 }  // namespace
@@ -247,14 +248,15 @@ absl::StatusOr<std::shared_ptr<const WeightSetVersion>> LoadVersion(
   WeightSetVersion::Record record;
   record.name = name;
   record.version = version;
-  absl::Status status = ReadRow(database, record);
-  if (!status.ok()) return status;
+  for (const auto read : {ReadRow, ReadAnnotations}) {
+    if (absl::Status status = read(database, record); !status.ok()) {
+      return status;
+    }
+  }
   absl::StatusOr<memory::Loan> held = TakeFor(database, record, ledger);
   if (!held.ok()) return held.status();
-  for (const auto read : {ReadAnnotations, ReadTensors}) {
-    status = read(database, record);
-    if (!status.ok()) return status;
-  }
+  absl::Status status = ReadTensors(database, record);
+  if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<WeightSetVersion>> made =
       WeightSetVersion::Make(std::move(record), *std::move(held));
   // It was well-formed when it was stored.

@@ -80,6 +80,19 @@ void WeightSetVersion::Number(int64_t version,
   record_.create_time = time;
 }
 
+int64_t WeightSetVersion::FactsBytes(const Record& record) {
+  // Objects, and the entries of a map.
+  constexpr int64_t kEach = 256;
+  const auto size = [](const std::string& text) {
+    return static_cast<int64_t>(text.size());
+  };
+  int64_t bytes = kEach + size(record.name) + size(record.idempotency_key);
+  for (const auto& [key, value] : record.annotations) {
+    bytes += kEach + size(key) + size(value);
+  }
+  return bytes;
+}
+
 int64_t WeightSetVersion::tensor_bytes() const {
   int64_t bytes = 0;
   for (const auto& [path, tensor] : NamedTensors(record_.contents)) {
@@ -89,33 +102,25 @@ int64_t WeightSetVersion::tensor_bytes() const {
 }
 
 template <typename T>
-void WeightSetVersion::Prepare(Prepared<T>& prepared) const {
+absl::Status WeightSetVersion::Prepare(Prepared<T>& prepared) const {
   const WeightSetContents& contents = record_.contents;
   if (std::is_same_v<T, float> && contents.dtype == DType::kFloat64) {
     prepared.status = CheckFitsFloat(contents);
-    if (!prepared.status.ok()) return;
+    if (!prepared.status.ok()) return absl::OkStatus();
   }
-  prepared.storage.clear();  // of an attempt that ran out of memory
+  // What the type takes that the dtype implies is in held_ already.
+  const bool in_double = contents.dtype == DType::kFloat64;
+  memory::Loan held = held_.For(memory::Kind::kConvertedWeights);
+  if (in_double != std::is_same_v<T, double>) {
+    absl::Status lent = held.TakeFor("weight_set", ConvertedBytes<T>());
+    if (!lent.ok()) return lent;
+  }
+  std::vector<std::vector<T>> storage;
   prepared.layer = LayerOf<T>(contents, [&](const StoredTensor& tensor) {
-    return ElementsAs<T>(tensor, contents.dtype, prepared.storage);
+    return ElementsAs<T>(tensor, contents.dtype, storage);
   });
-}
-
-// The type that the dtype implies is in held_ already.
-template <typename T>
-absl::Status WeightSetVersion::TakeFor(Prepared<T>& prepared) const {
-  const bool in_double = record_.contents.dtype == DType::kFloat64;
-  if (in_double == std::is_same_v<T, double>) return absl::OkStatus();
-  memory::Loan loan = held_.For(memory::Kind::kConvertedWeights);
-  const int64_t bytes = ConvertedBytes<T>();
-  if (!loan.Take(bytes)) {
-    return FieldError(
-        absl::StatusCode::kResourceExhausted, "weight_set",
-        absl::StrCat("takes ", bytes, " bytes more to compute in ",
-                     in_double ? "float" : "double",
-                     ", which is more than --memory-limit leaves to lend"));
-  }
-  prepared.held = std::move(loan);
+  prepared.storage = std::move(storage);
+  prepared.held = std::move(held);
   return absl::OkStatus();
 }
 
@@ -131,7 +136,6 @@ WeightSetVersion::Prepared<T>& WeightSetVersion::prepared() const {
 template <typename T>
 int64_t WeightSetVersion::ConvertedBytes() const {
   int64_t bytes = 0;
-  if (prepared<T>().done) return bytes;
   for (const auto& [path, tensor] : NamedTensors(record_.contents)) {
     if (LieAs<T>(*tensor, record_.contents.dtype)) continue;
     bytes += Elements(*tensor, record_.contents.dtype) * int64_t{sizeof(T)};
@@ -145,8 +149,7 @@ absl::StatusOr<core::LayerWeights<T>> WeightSetVersion::As() const {
   if (!made.done) {
     const std::lock_guard<std::mutex> lock(made.mutex);
     if (!made.done) {
-      if (absl::Status lent = TakeFor(made); !lent.ok()) return lent;
-      Prepare(made);
+      if (absl::Status lent = Prepare(made); !lent.ok()) return lent;
       made.done = true;
     }
   }
@@ -154,8 +157,6 @@ absl::StatusOr<core::LayerWeights<T>> WeightSetVersion::As() const {
   return made.layer;
 }
 
-template int64_t WeightSetVersion::ConvertedBytes<float>() const;
-template int64_t WeightSetVersion::ConvertedBytes<double>() const;
 template absl::StatusOr<core::LayerWeights<float>> WeightSetVersion::As() const;
 template absl::StatusOr<core::LayerWeights<double>> WeightSetVersion::As()
     const;

@@ -34,11 +34,15 @@ class WeightSetVersion {
     std::string sha256;  // of contents; Make fills it in
   };
 
+  // Bytes that a version holds beside its tensors: its facts. Some more than
+  // they are.
+  static int64_t FactsBytes(const Record& record);
+
   // Checks shapes and elements as CheckShapes and CheckFinite do, and prepares
   // the projections for the compute type that dtype implies: double for
   // FLOAT64, float otherwise. DATA_LOSS if record.sha256 is given and is not
   // that of the contents. `held` is what was taken out of the ledger for it
-  // (HeldBytes), and is given back with the version.
+  // (HeldBytes, FactsBytes), and is given back with the version.
   static absl::StatusOr<std::unique_ptr<WeightSetVersion>> Make(
       Record record, memory::Loan held = {});
 
@@ -71,11 +75,6 @@ class WeightSetVersion {
   template <typename T>
   absl::StatusOr<core::LayerWeights<T>> As() const;
 
-  // Bytes that As<T> will take and keep: 0 where the elements are used as they
-  // lie, or once it has.
-  template <typename T>
-  int64_t ConvertedBytes() const;
-
  private:
   template <typename T>
   struct Prepared {
@@ -91,10 +90,13 @@ class WeightSetVersion {
 
   template <typename T>
   Prepared<T>& prepared() const;
+  // Bytes of the elements that do not lie as T.
   template <typename T>
-  absl::Status TakeFor(Prepared<T>& prepared) const;
+  int64_t ConvertedBytes() const;
+  // RESOURCE_EXHAUSTED, and nothing has changed, if the memory is not lent; any
+  // other error is kept in `prepared`.
   template <typename T>
-  void Prepare(Prepared<T>& prepared) const;
+  absl::Status Prepare(Prepared<T>& prepared) const;
 
   memory::Loan held_;  // given back after all that it is for
   Record record_;

@@ -30,6 +30,9 @@ absl::StatusOr<std::unique_ptr<WeightSetBuilder>> WeightSetBuilder::Start(
   if (builder->tensor_bytes_ == std::numeric_limits<int64_t>::max()) {
     return FieldError("weights", "has more bytes than can be counted");
   }
+  absl::Status lent = builder->held_.TakeFor(
+      "weights", WeightSetVersion::FactsBytes(builder->record_));
+  if (!lent.ok()) return lent;
   return builder;
 }
 
@@ -50,14 +53,6 @@ WeightSetBuilder::WeightSetBuilder(WeightSetVersion::Record record,
 
 WeightSetBuilder::~WeightSetBuilder() { GiveBackPages(record_.contents); }
 
-absl::Status WeightSetBuilder::NotLent(int64_t bytes) const {
-  return FieldError(
-      absl::StatusCode::kResourceExhausted, "weights",
-      StrCat("takes ", bytes, " bytes more after ", taken_bytes_, " of ",
-             tensor_bytes_,
-             ", which is more than --memory-limit leaves to lend"));
-}
-
 absl::Status WeightSetBuilder::Grow(std::string& data, int64_t bytes,
                                     int64_t size) {
   const auto capacity = static_cast<int64_t>(data.capacity());
@@ -68,7 +63,8 @@ absl::Status WeightSetBuilder::Grow(std::string& data, int64_t bytes,
   const int64_t larger = std::max(
       std::min(size, std::max(needed, 2 * capacity)), 2 * kInsideString);
   // While it moves both are there. A string has a byte more.
-  if (!held_.Take(larger + 1)) return NotLent(larger + 1);
+  absl::Status lent = held_.TakeFor("weights", larger + 1);
+  if (!lent.ok()) return lent;
   try {
     std::string moved;
     moved.reserve(static_cast<size_t>(larger));
@@ -159,9 +155,9 @@ absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetBuilder::Finish(
         StrCat("is ", Quoted(sha256), " but what came has ", record_.sha256,
                "; expected the SHA-256 of the canonical form"));
   }
-  const int64_t more =
-      HeldBytes(record_.contents.dtype, tensor_bytes_) - tensor_bytes_;
-  if (!held_.Take(more)) return NotLent(more);
+  const int64_t more = version_bytes() - tensor_bytes_;
+  absl::Status lent = held_.TakeFor("weights", more);
+  if (!lent.ok()) return lent;
   held_.Become(memory::Kind::kWeights);
   return WeightSetVersion::MakeChecked(std::move(record_), dims_,
                                        std::move(held_));

@@ -28,8 +28,8 @@ class WeightSetBuilder {
  public:
   // `record` with heads, layout, dtype and shapes, and without data. Allocates
   // nothing of the size of the tensors: what it holds grows with what comes and
-  // is taken out of `ledger`, as uploads. Errors as DimsOf, or if the tensors
-  // together are more bytes than can be counted.
+  // is taken out of `ledger`, as uploads. Errors as DimsOf, if the tensors
+  // together are more bytes than can be counted, or of the ledger.
   static absl::StatusOr<std::unique_ptr<WeightSetBuilder>> Start(
       WeightSetVersion::Record record, memory::Ledger& ledger);
 
@@ -41,6 +41,10 @@ class WeightSetBuilder {
 
   // Bytes of all tensors together, as they are sent.
   int64_t tensor_bytes() const { return tensor_bytes_; }
+  // Bytes that the version will hold of them (HeldBytes).
+  int64_t version_bytes() const {
+    return HeldBytes(record_.contents.dtype, tensor_bytes_);
+  }
   // Bytes that came of them.
   int64_t taken_bytes() const { return taken_bytes_; }
 
@@ -66,8 +70,6 @@ class WeightSetBuilder {
 
   // Makes room for `bytes` more of a tensor that will have `size`.
   absl::Status Grow(std::string& data, int64_t bytes, int64_t size);
-  // RESOURCE_EXHAUSTED: `bytes` more are not lent.
-  absl::Status NotLent(int64_t bytes) const;
 
   // Whether a piece stands where the next one has to.
   absl::Status CheckPlace(absl::string_view tensor, int64_t offset,

@@ -65,17 +65,10 @@ TEST(MemoryLimit, TooLittleToWorkIsRefusedWithFigures) {
 }
 
 TEST(MemoryLimit, AddressSpaceIsAmongWhatIsPossible) {
-  const int64_t before = PossibleMemoryLimit().bytes;
-  rlimit space{};
-  ASSERT_EQ(getrlimit(RLIMIT_AS, &space), 0);
-  const rlim_t was = space.rlim_cur;
-  // More than this process maps, so that it goes on, and less than it may have.
-  space.rlim_cur = static_cast<rlim_t>(kBesideMapped + before / 2);
-  ASSERT_EQ(setrlimit(RLIMIT_AS, &space), 0);
-  const MemoryLimit limit = PossibleMemoryLimit();
-  space.rlim_cur = was;
-  ASSERT_EQ(setrlimit(RLIMIT_AS, &space), 0);
-  EXPECT_EQ(limit.bytes, before / 2);
+  const int64_t without = PossibleMemoryLimit(RLIM_INFINITY).bytes;
+  const MemoryLimit limit =
+      PossibleMemoryLimit(static_cast<rlim_t>(kBesideMapped + without / 2));
+  EXPECT_EQ(limit.bytes, without / 2);
   EXPECT_THAT(limit.from, HasSubstr("ulimit -v"));
 }
 

@@ -48,7 +48,7 @@ ALLOWED = {
     "server/core/blas": rf"{CORE}|server/core/blas/.*",
     "server/core/attention":
         rf"{CORE}|server/core/(attention|kernel|pool)/.*|{ERRORS}",
-    "server/memory": r"server/(core|memory)/.*",
+    "server/memory": rf"server/(core|memory)/.*|{ERRORS}",
     "server/weights":
         r"server/(core|memory|weights)/.*|openssl/.*"
         r"|proto/(all_finite|elements|error_text|field_error|half)\.h",

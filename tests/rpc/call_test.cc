@@ -222,9 +222,9 @@ TEST_F(AdmissionTest, CountsRequestsAndBytesUntilTheTicketEnds) {
   ASSERT_TRUE(first.ok()) << first.status();
   EXPECT_EQ(admission_.requests(), 1);
   EXPECT_EQ(ledger_.held(), 60);
-  EXPECT_TRUE((*first)->Take(memory::Kind::kWorkspaces, 30).ok());
+  EXPECT_TRUE((*first)->Take({{memory::Kind::kWorkspaces, 30}}).ok());
   EXPECT_EQ(ledger_.held(), 90);
-  EXPECT_FALSE((*first)->Take(memory::Kind::kWorkspaces, 11).ok());
+  EXPECT_FALSE((*first)->Take({{memory::Kind::kWorkspaces, 11}}).ok());
   EXPECT_EQ(ledger_.held(), 90);
   (*first)->Answered();
   (*first)->Answered();
@@ -253,7 +253,7 @@ TEST_F(AdmissionTest, RefusedRequestLeavesNothingBehind) {
 TEST_F(AdmissionTest, AmountThatOverflowsIsRefused) {
   auto ticket = admission_.Enter(1);
   ASSERT_TRUE(ticket.ok());
-  EXPECT_FALSE((*ticket)->Take(memory::Kind::kWorkspaces, INT64_MAX).ok());
+  EXPECT_FALSE((*ticket)->Take({{memory::Kind::kWorkspaces, INT64_MAX}}).ok());
   EXPECT_EQ(ledger_.held(), 1);
 }
 

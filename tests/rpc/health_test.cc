@@ -105,9 +105,11 @@ TEST(Health, WatchThatIsCancelledIsForgotten) {
 }
 
 TEST(Health, WatchesHaveALimit) {
-  TestServer server;
+  auto config = TestServer::TestConfig();
+  config.limits.max_open_streams = 3;
+  TestServer server(config);
   std::vector<std::unique_ptr<OpenCall>> watches;
-  for (int i = 0; i < rpc::Health::kMaxWatches; ++i) {
+  for (int i = 0; i < 3; ++i) {
     watches.push_back(StartWatch(server, ""));
     ASSERT_EQ(Next(*watches.back()), HealthCheckResponse::SERVING);
   }
@@ -245,14 +247,16 @@ TEST_P(ReflectionTest, OneStreamAnswersManyQuestions) {
 }
 
 TEST(Reflection, StreamsHaveALimitAndEndWithTheServer) {
-  TestServer server;
+  auto config = TestServer::TestConfig();
+  config.limits.max_open_streams = 3;
+  TestServer server(config);
   const auto channel = server.server().InProcessChannel();
   constexpr char kMethod[] =
       "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
   ServerReflectionRequest request;
   request.set_list_services("");
   std::vector<std::unique_ptr<OpenCall>> streams;
-  for (int i = 0; i < rpc::Reflection::kMaxStreams; ++i) {
+  for (int i = 0; i < 3; ++i) {
     streams.push_back(std::make_unique<OpenCall>(channel, kMethod));
     ASSERT_TRUE(streams.back()->Send(request.SerializeAsString()));
     ASSERT_TRUE(streams.back()->Receive().has_value());

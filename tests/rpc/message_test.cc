@@ -56,13 +56,21 @@ std::string Known() {
 
 const WireContract& Contract() { return ContractOf<v1::SetLabelRequest>(); }
 
+absl::Status Granted(int64_t /*bytes*/) { return absl::OkStatus(); }
+
+absl::Status Check(ReceivedBytes& received,
+                   const WireContract& contract = Contract()) {
+  return received.Check(contract, kMaxAxis, ReceivedBytes::Reading::kWhole,
+                        Granted);
+}
+
 TEST(ReceivedBytes, UnknownFieldsAreLeftOut) {
   const std::string known = Known();
   grpc::ByteBuffer bytes = InSlices(Unknown(100) + known + Unknown(1), 64);
   ReceivedBytes received;
   received.Take(bytes);
   EXPECT_FALSE(bytes.Valid());
-  ASSERT_TRUE(received.Check(Contract(), kMaxAxis).ok());
+  ASSERT_TRUE(Check(received).ok());
   EXPECT_EQ(Joined(received), known);
   EXPECT_EQ(received.pieces().size(), 1U);
   EXPECT_EQ(received.size(), known.size());
@@ -74,21 +82,54 @@ TEST(ReceivedBytes, FewUnknownFieldsAreReadWhereTheyAre) {
   ReceivedBytes received;
   received.Take(bytes);
   const char* const place = received.pieces().front().data();
-  ASSERT_TRUE(received.Check(Contract(), kMaxAxis).ok());
+  ASSERT_TRUE(Check(received).ok());
   EXPECT_EQ(received.pieces().front().data(), place);
   EXPECT_EQ(Joined(received), sent);
 }
 
-TEST(ReceivedBytes, MorePiecesThanMayBeScatteredBecomeOne) {
-  const std::string known = Known();
-  for (const size_t most : {known.size() - 1, known.size()}) {
-    grpc::ByteBuffer bytes = InSlices(known, 40);
+// Protobuf doubles a field that it reads from pieces as it goes, up to a
+// chunk's worth.
+TEST(ReceivedBytes, ManyPiecesOfALargeMessageBecomeOne) {
+  constexpr size_t kMost = (size_t{1} << 20U) + (size_t{64} << 10U);
+  v1::SetWeightsRequest request;
+  for (const bool more : {false, true}) {
+    std::string& data = *request.mutable_weights()
+                             ->mutable_query()
+                             ->mutable_weight()
+                             ->mutable_data();
+    data.assign(kMost, 'd');
+    data.resize(2 * kMost - request.ByteSizeLong() + (more ? 1 : 0), 'd');
+    const std::string sent = request.SerializeAsString();
+    ASSERT_EQ(sent.size(), kMost + (more ? 1 : 0));
+    grpc::ByteBuffer bytes = InSlices(sent, 65536);
     ReceivedBytes received;
     received.Take(bytes);
-    ASSERT_TRUE(received.Check(Contract(), kMaxAxis, most).ok());
-    EXPECT_EQ(received.pieces().size(), most < known.size() ? 1U : 2U);
-    EXPECT_EQ(Joined(received), known);
+    ASSERT_TRUE(Check(received, ContractOf<v1::SetWeightsRequest>()).ok());
+    EXPECT_EQ(received.pieces().size() == 1, more);
+    EXPECT_EQ(Joined(received), sent);
   }
+}
+
+// Once for the message without the pieces it came in, and once as it is read.
+TEST(ReceivedBytes, WhatReadingTakesIsChargedBeforeItIsTaken) {
+  v1::SetWeightsRequest request;
+  request.mutable_weights()->mutable_query()->mutable_weight()->set_data(
+      std::string(size_t{3} << 20U, 'd'));
+  const std::string sent = request.SerializeAsString();
+  grpc::ByteBuffer bytes = InSlices(sent, 65536);
+  ReceivedBytes received;
+  received.Take(bytes);
+  const size_t pieces = received.pieces().size();
+  int64_t asked = 0;
+  const absl::Status status =
+      received.Check(ContractOf<v1::SetWeightsRequest>(), kMaxAxis,
+                     ReceivedBytes::Reading::kWhole, [&](int64_t taken) {
+                       asked += taken;
+                       return absl::ResourceExhaustedError("none left");
+                     });
+  EXPECT_EQ(status.message(), "none left");
+  EXPECT_EQ(asked, 2 * static_cast<int64_t>(sent.size()));
+  EXPECT_EQ(received.pieces().size(), pieces);
 }
 
 TEST(ReceivedBytes, RefusalsSayWhetherTheBytesAreAMessageAtAll) {
@@ -96,7 +137,7 @@ TEST(ReceivedBytes, RefusalsSayWhetherTheBytesAreAMessageAtAll) {
     grpc::ByteBuffer bytes = InSlices(sent, 10);
     ReceivedBytes received;
     received.Take(bytes);
-    return Refusal(ToGrpcStatus(received.Check(Contract(), kMaxAxis)));
+    return Refusal(ToGrpcStatus(Check(received)));
   };
   EXPECT_EQ(check("\x08\x01").reason, "MALFORMED_MESSAGE");
   EXPECT_EQ(check("\x08\x01").field, "name");
@@ -118,8 +159,9 @@ TEST(ParseMessage, ReadsFromAnySlicesAndGivesThemBack) {
       if (!large) sent.clear_weights();
       grpc::ByteBuffer bytes = InSlices(sent.SerializeAsString(), size);
       v1::SetWeightsRequest parsed;
-      const absl::Status status = ParseMessage(
-          bytes, ContractOf<v1::SetWeightsRequest>(), kMaxAxis, parsed);
+      const absl::Status status =
+          ParseMessage(bytes, ContractOf<v1::SetWeightsRequest>(), kMaxAxis,
+                       parsed, Granted);
       EXPECT_TRUE(status.ok()) << status;
       EXPECT_FALSE(bytes.Valid());
       EXPECT_EQ(parsed.SerializeAsString(), sent.SerializeAsString());
@@ -133,8 +175,9 @@ TEST(ParseMessage, WhatOnlyProtobufSeesIsMalformedToo) {
   bytes += '\1';
   grpc::ByteBuffer buffer = InSlices(bytes, 5);
   v1::ComputeAttentionRequest parsed;
-  const Refusal refusal(ToGrpcStatus(ParseMessage(
-      buffer, ContractOf<v1::ComputeAttentionRequest>(), kMaxAxis, parsed)));
+  const Refusal refusal(ToGrpcStatus(
+      ParseMessage(buffer, ContractOf<v1::ComputeAttentionRequest>(), kMaxAxis,
+                   parsed, Granted)));
   EXPECT_EQ(refusal.code, grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(refusal.reason, "MALFORMED_MESSAGE");
   EXPECT_THAT(refusal.message,

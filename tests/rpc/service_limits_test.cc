@@ -381,7 +381,10 @@ TEST(ServiceMemory, VersionsAreInTheLedgerUntilTheyAreDeleted) {
   v1::SetWeightsResponse set;
   ASSERT_TRUE(server.client().Set(request, &set).ok());
   constexpr int64_t kBytes = int64_t{4} * (64 * 64 + 64) * 4;
-  EXPECT_EQ(ledger.held(memory::Kind::kWeights), kBytes);
+  weights::WeightSetVersion::Record facts;
+  facts.name = "layer";
+  EXPECT_EQ(ledger.held(memory::Kind::kWeights),
+            kBytes + weights::WeightSetVersion::FactsBytes(facts));
   EXPECT_EQ(ledger.held(memory::Kind::kConvertedWeights), 0);
   // In double they are twice as many.
   v1::ComputeAttentionRequest compute;

@@ -138,6 +138,13 @@ int64_t Uploading(TestServer& server) {
   return server.server().ledger().held(memory::Kind::kUploads);
 }
 
+// What a set of RequestOf takes beside its tensors.
+int64_t FactsOf(const v1::SetWeightsRequest& request) {
+  weights::WeightSetVersion::Record record;
+  record.name = request.name();
+  return weights::WeightSetVersion::FactsBytes(record);
+}
+
 // Sends everything but the checksum; whether all of it was taken.
 bool SendTensors(TestUpload& upload, const Messages& messages) {
   for (size_t i = 1; i + 1 < messages.size(); ++i) {
@@ -153,10 +160,12 @@ TEST(ServiceUploadLimits, MemoryIsTakenAsTheTensorsComeAndGivenBack) {
   {
     TestUpload upload(server.server().InProcessChannel());
     ASSERT_TRUE(IsTaken(server, upload, request));
-    EXPECT_EQ(Uploading(server), 0);
+    EXPECT_EQ(Uploading(server), FactsOf(request));
     ASSERT_TRUE(SendTensors(upload, UploadOf(request, "")));
-    EXPECT_TRUE(
-        WaitUntil([&] { return Uploading(server) == BytesOf(kRows) + 3; }));
+    // Each of three tensors is a string, which has a byte more.
+    EXPECT_TRUE(WaitUntil([&] {
+      return Uploading(server) == BytesOf(kRows) + 3 + FactsOf(request);
+    }));
     upload.Cancel();
     EXPECT_EQ(upload.Wait().error_code(), Code::CANCELLED);
   }
@@ -193,8 +202,9 @@ TEST(ServiceUploadLimits, YoungestGivesWayWhereMemoryIsShort) {
   TestUpload younger(server.server().InProcessChannel());
   ASSERT_TRUE(IsTaken(server, younger, request));
   ASSERT_TRUE(SendTensors(younger, messages));
-  ASSERT_TRUE(
-      WaitUntil([&] { return Uploading(server) == BytesOf(kRows) + 3; }));
+  ASSERT_TRUE(WaitUntil([&] {
+    return Uploading(server) == BytesOf(kRows) + 3 + 2 * FactsOf(request);
+  }));
   for (size_t i = 1; i < messages.size(); ++i) {
     ASSERT_TRUE(older.Send(messages[i]));
   }
@@ -218,6 +228,7 @@ TEST(ServiceUploadLimits, SetThatFitsInNoWayIsRefused) {
   const Refusal refusal(upload.Wait());
   EXPECT_EQ(refusal.code, Code::RESOURCE_EXHAUSTED) << refusal;
   EXPECT_EQ(refusal.field, "weights") << refusal;
+  EXPECT_EQ(refusal.reason, "LIMIT_EXCEEDED");
   EXPECT_EQ(refusal.metadata.at("flag"), "--memory-limit");
   EXPECT_TRUE(HasNothingLeft(server));
 }

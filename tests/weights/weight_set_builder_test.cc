@@ -120,9 +120,10 @@ TEST(WeightSetBuilder, MemoryIsTakenAsDataComesAndKeptForTheVersion) {
     const WeightSetContents contents = Contents(dtype);
     WeightSetVersion::Record record;
     record.contents = Shapes(contents);
+    const int64_t facts = WeightSetVersion::FactsBytes(record);
     auto builder = WeightSetBuilder::Start(std::move(record), own);
     ASSERT_TRUE(builder.ok()) << builder.status();
-    EXPECT_EQ(own.held(), 0);
+    EXPECT_EQ(own.held(), facts);
     ASSERT_TRUE(Give(contents, 64, **builder).ok());
     const int64_t bytes = (*builder)->tensor_bytes();
     // Each is a string, which has a byte more, and nothing for a few bytes.
@@ -131,11 +132,12 @@ TEST(WeightSetBuilder, MemoryIsTakenAsDataComesAndKeptForTheVersion) {
       const auto size = static_cast<int64_t>(named.tensor->data.size());
       if (size > 15) strings += std::max<int64_t>(size, 30) + 1;
     }
-    EXPECT_EQ(own.held(memory::Kind::kUploads), strings);
+    EXPECT_EQ(own.held(memory::Kind::kUploads), facts + strings);
     auto version = (*builder)->Finish(CanonicalSha256(contents));
     ASSERT_TRUE(version.ok()) << version.status();
     EXPECT_EQ(own.held(memory::Kind::kUploads), 0);
-    EXPECT_EQ(own.held(memory::Kind::kWeights), strings + (times - 1) * bytes);
+    EXPECT_EQ(own.held(memory::Kind::kWeights),
+              facts + strings + (times - 1) * bytes);
     builder->reset();
     version->reset();
     EXPECT_EQ(own.held(), 0);
@@ -151,7 +153,7 @@ TEST(WeightSetBuilder, PieceForWhichThereIsNoMemoryCanComeAgain) {
   ASSERT_TRUE(builder.ok()) << builder.status();
   {
     memory::Loan others(own, memory::Kind::kMessages);
-    ASSERT_TRUE(others.Take(own.lendable() - 100));
+    ASSERT_TRUE(others.Take(own.lendable() - own.held() - 100));
     const absl::Status status = Give(contents, 64, **builder);
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
     EXPECT_EQ(ErrorField(status), "weights");

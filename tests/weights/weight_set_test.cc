@@ -345,23 +345,31 @@ TEST(WeightSet, TensorBytesCountsEveryTensor) {
   EXPECT_EQ((*version)->tensor_bytes(), 2 * elements);
 }
 
-// Of the type it is stored for nothing is left to convert; of the other all of
-// it, until it is there.
-TEST(WeightSet, ConvertedBytesAreKnownBeforeAndGoneAfterwards) {
+// Of the type it is stored for nothing is taken; of the other all of it, once.
+TEST(WeightSet, CopyInAnotherTypeIsTakenOutOfTheLedgerAndGivenBack) {
   const int64_t elements =
       11 * 30 + 30 + 13 * 10 + 10 + 17 * 14 + 14 + 42 * 19 + 19;
   for (const DType dtype :
        {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBfloat16}) {
-    const auto version = Make(AllDifferent(kInOut, dtype));
-    const bool in_double = dtype == DType::kFloat64;
-    EXPECT_EQ((*version)->ConvertedBytes<float>(),
-              in_double ? 4 * elements : 0);
-    EXPECT_EQ((*version)->ConvertedBytes<double>(),
-              in_double ? 0 : 8 * elements);
-    ASSERT_TRUE((*version)->As<float>().ok());
-    ASSERT_TRUE((*version)->As<double>().ok());
-    EXPECT_EQ((*version)->ConvertedBytes<float>(), 0);
-    EXPECT_EQ((*version)->ConvertedBytes<double>(), 0);
+    memory::Ledger ledger(int64_t{1} << 30);
+    const auto converted = [&] {
+      return ledger.held(memory::Kind::kConvertedWeights);
+    };
+    {
+      WeightSetVersion::Record record;
+      record.contents = AllDifferent(kInOut, dtype);
+      const auto version = WeightSetVersion::Make(
+          std::move(record), memory::Loan(ledger, memory::Kind::kWeights));
+      ASSERT_TRUE(version.ok()) << version.status();
+      const bool in_double = dtype == DType::kFloat64;
+      ASSERT_TRUE((*version)->As<float>().ok());
+      EXPECT_EQ(converted(), in_double ? 4 * elements : 0);
+      for (int times = 0; times < 2; ++times) {
+        ASSERT_TRUE((*version)->As<double>().ok());
+        EXPECT_EQ(converted(), (in_double ? 4 : 8) * elements);
+      }
+    }
+    EXPECT_EQ(converted(), 0);
   }
 }
 

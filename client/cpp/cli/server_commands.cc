@@ -65,6 +65,8 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
   add_time("max_connection_age", limits.max_connection_age());
   add_time("max_connection_idle", limits.max_connection_idle());
   add_time("handshake_timeout", limits.handshake_timeout());
+  add_time("min_ping_interval", limits.min_ping_interval());
+  add_limit("max_broken_calls", limits.max_broken_calls());
   add_limit("memory held", info.memory().held());
   add_limit("memory allocated", info.memory().allocated());
   return TextTable(rows);

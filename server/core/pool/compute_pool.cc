@@ -103,6 +103,10 @@ void Workspace::Reset() {
   if (whole.memory != nullptr) blocks_.push_back(std::move(whole));
 }
 
+void Workspace::Trim() {
+  if (held_bytes() > kKept) blocks_.clear();
+}
+
 absl::Status Cancellation::Check() const {
   // The deadline first: it is why a call is cancelled when it passes.
   if (deadline_ != Clock::time_point::max() && Clock::now() >= deadline_) {
@@ -244,7 +248,7 @@ void ComputePool::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   bool answered = false;  // what several worked on, just now
   while (true) {
-    WaitForWork(answered, lock);
+    WaitForWork(answered, lock, workspace);
     answered = false;
     if (ready_.empty()) return;
     std::shared_ptr<Job> job = ready_.front();
@@ -257,6 +261,7 @@ void ComputePool::Work() {
     if (lock.owns_lock()) lock.unlock();
     job->node.clear();  // it kept the job alive
     job->computation.clear();
+    workspace.Trim();
     job->done(std::move(job->status));
     answered = job->for_many;
     job.reset();  // what `done` holds must not end under the lock
@@ -265,14 +270,20 @@ void ComputePool::Work() {
   }
 }
 
-void ComputePool::WaitForWork(bool answered,
-                              std::unique_lock<std::mutex>& lock) {
+void ComputePool::WaitForWork(bool answered, std::unique_lock<std::mutex>& lock,
+                              Workspace& workspace) {
   if (ready_.empty() && !stopping_ && (answered || looking_ < most_looking_)) {
     ++looking_;
     lock.unlock();
     LookForWork();
     lock = BriefLock(mutex_);
     --looking_;
+  }
+  if (ready_.empty() && workspace.held_bytes() > Workspace::kKept) {
+    // Another worker may have ended what it is of.
+    lock.unlock();
+    workspace.Trim();
+    lock = BriefLock(mutex_);
   }
   wake_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
 }

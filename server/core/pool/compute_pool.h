@@ -20,7 +20,7 @@
 namespace attention::core {
 
 // Scratch memory of one worker, kept from task to task: as much as the largest
-// task took, and 64 KiB at least.
+// task took, and 64 KiB at least; when a computation is over, kKept at most.
 class Workspace {
  public:
   Workspace() = default;
@@ -44,6 +44,10 @@ class Workspace {
 
   // Bytes of memory it has.
   int64_t held_bytes() const;
+  // Gives the memory itself back, if there is more than kKept: the computation
+  // that needed so much is over, and what it was charged is given back, too.
+  void Trim();
+  static constexpr int64_t kKept = int64_t{1} << 20;
 
   // Gives everything back, to be used again. The pool does this before each
   // task.
@@ -149,7 +153,8 @@ class ComputePool {
  private:
   struct Job;
   void Work();
-  void WaitForWork(bool answered, std::unique_lock<std::mutex>& lock);
+  void WaitForWork(bool answered, std::unique_lock<std::mutex>& lock,
+                   Workspace& workspace);
   void LookForWork() const;
   // Runs a task of a job that is not in ready_, if it has one. Returns whether
   // the job is over; it is in ready_ again if not, or others run it. `lock` may

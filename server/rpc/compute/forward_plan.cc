@@ -1,10 +1,8 @@
 #include "server/rpc/compute/forward_plan.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,7 +11,6 @@
 #include "server/core/attention/attention.h"
 #include "server/core/attention/cost.h"
 #include "server/core/layer/layer.h"
-#include "server/core/saturating.h"
 #include "server/core/tensor.h"
 #include "server/rpc/compute/computed_tensor.h"
 #include "server/rpc/compute/parse.h"
@@ -32,6 +29,15 @@ using core::Step;
 using core::Workspace;
 using For = PlanMemory::For;
 using Version = std::shared_ptr<const weights::WeightSetVersion>;
+
+// Up to here a computation is one task of the pool, together with everything
+// that comes before and after it: some tens of microseconds, less than a tile
+// of a large one.
+constexpr int64_t kOneTaskMultiplyAdds = int64_t{1} << 18;
+
+// And a message up to here, which has to be gathered and checked whatever is
+// made of it.
+constexpr size_t kOneTaskBytes = size_t{1} << 20;
 
 // Steps of an ordinary request, so that their array is made once.
 constexpr size_t kUsualSteps = 12;
@@ -75,9 +81,12 @@ class ForwardPlan final : public Plan {
   absl::Status Check(int threads) {
     PlanMemory memory;
     Take(memory);
-    memory.Count(For::kWorkspace, threads, WorkspaceBytes());
-    static_cast<MemoryCost&>(cost_) = memory.cost();
     cost_.multiply_adds = MultiplyAdds();
+    cost_.in_one_task = cost_.multiply_adds <= kOneTaskMultiplyAdds &&
+                        received_.size() <= kOneTaskBytes;
+    memory.Count(For::kWorkspace, cost_.in_one_task ? 1 : threads,
+                 WorkspaceBytes());
+    static_cast<MemoryCost&>(cost_) = memory.cost();
     return layer_
                ? core::ValidateLayer(*layer_, inputs_, request_.options,
                                      outputs_)
@@ -144,15 +153,15 @@ class ForwardPlan final : public Plan {
           core::LayerBytes(*layer_, shape.batch, shape.query_len, shape.kv_len),
           layer_buffer_);
     }
-    // The request's own copy of both, and those of the core: of the attention,
-    // and of the two projections that obey key_lengths.
+    // The core's copies of both: of the attention, and of the two projections
+    // that obey key_lengths. The request's own is counted by ReceivedRequest.
     const core::AttentionOptions& options = request_.options;
     memory.Count(For::kWorkspace,
                  static_cast<int64_t>(options.query_offsets.size()),
-                 2 * sizeof(int64_t));
+                 sizeof(int64_t));
     memory.Count(For::kWorkspace,
                  static_cast<int64_t>(options.key_lengths.size()),
-                 (layer_ ? 4 : 2) * sizeof(int64_t));
+                 (layer_ ? 3 : 1) * sizeof(int64_t));
   }
 
   void TakeInputs(PlanMemory& memory) {

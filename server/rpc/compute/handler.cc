@@ -22,15 +22,6 @@ google::protobuf::Duration ToDuration(Call::Clock::duration time) {
   return duration;
 }
 
-// Up to here a computation is one task of the pool, together with everything
-// that comes before and after it: some tens of microseconds, less than a tile
-// of a large one.
-constexpr int64_t kOneTaskMultiplyAdds = int64_t{1} << 18;
-
-// And a message up to here, which has to be gathered and checked whatever is
-// made of it.
-constexpr size_t kOneTaskBytes = size_t{1} << 20;
-
 // A longer message may take longer than that to parse alone.
 constexpr size_t kBriefBytes = size_t{64} << 10;
 
@@ -59,7 +50,7 @@ class Computing : public std::enable_shared_from_this<Computing> {
         {1, [self = shared_from_this()](int64_t, core::Workspace& workspace) {
            absl::Status status = self->Check();
            if (!status.ok()) return status;
-           if (self->IsSmall()) return self->Compute(workspace);
+           if (self->plan_->cost().in_one_task) return self->Compute(workspace);
            return self->Prepare();
          }});
     backend_.compute.Submit(
@@ -85,25 +76,27 @@ class Computing : public std::enable_shared_from_this<Computing> {
   // the request's size is allocated before that is paid for.
   absl::Status Check() {
     started_ = Call::Clock::now();
-    absl::Status status = request_->Parse(backend_.limits.max_axis);
+    const auto charge = [this](int64_t bytes) {
+      return call_->TakeBytes({{memory::Kind::kMessages, bytes}});
+    };
+    absl::Status status = request_->Parse(backend_.limits.max_axis, charge);
     if (!status.ok()) return status;
     absl::StatusOr<std::unique_ptr<Plan>> plan =
         PlanForward(*request_, backend_.catalog, backend_.limits,
                     backend_.compute.threads(), reply_);
     if (!plan.ok()) return plan.status();
     plan_ = *std::move(plan);
+    // Not worth it for small ones, which are over at once.
+    if (!plan_->cost().in_one_task) {
+      request_->OnGathered(
+          [call = call_.get()](int64_t bytes) { call->ReturnMessage(bytes); });
+    }
     const Cost& cost = plan_->cost();
     status = CheckCost(cost, backend_.limits);
     if (!status.ok()) return status;
-    status = call_->TakeBytes(memory::Kind::kReplies, cost.result_bytes);
-    if (!status.ok()) return status;
-    return call_->TakeBytes(memory::Kind::kWorkspaces,
-                            cost.held_bytes - cost.result_bytes);
-  }
-
-  bool IsSmall() const {
-    return plan_->cost().multiply_adds <= kOneTaskMultiplyAdds &&
-           request_->size() <= kOneTaskBytes;
+    return call_->TakeBytes({{memory::Kind::kMessages, cost.held_inputs},
+                             {memory::Kind::kReplies, cost.held_reply},
+                             {memory::Kind::kWorkspaces, cost.held_workspace}});
   }
 
   // The memory, and the steps. REQUIRES: Check().ok().

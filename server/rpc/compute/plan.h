@@ -18,6 +18,9 @@ namespace attention::rpc {
 struct Cost : MemoryCost {
   // Of projections and attention, every position counted.
   int64_t multiply_adds = 0;
+  // So little that it is one task of the pool, with all that comes before and
+  // after it: then one worker takes scratch memory, else each of them.
+  bool in_one_task = false;
 };
 
 // A request that has been understood and found right by its shapes and options.

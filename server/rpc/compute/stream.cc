@@ -108,8 +108,11 @@ class AttentionStream final
   }
 
   void OnDone() override {
-    if (end_ != End::kHalfClosed && held_.arrival != nullptr) {
-      held_.arrival->OnBroken();
+    {
+      const auto lock = core::BriefLock(mutex_);
+      if (end_ != End::kHalfClosed && held_.arrival != nullptr) {
+        held_.arrival->OnBroken();
+      }
     }
     idle_watch_.Stop();
     if (held_.ticket != nullptr) held_.ticket->Release();

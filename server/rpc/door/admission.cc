@@ -8,15 +8,6 @@
 #include "server/rpc/door/status.h"
 
 namespace attention::rpc {
-namespace {
-
-absl::Status Busy(absl::string_view what, const char* flag) {
-  return MayFitLater(WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                                    what, ", the limit that ", flag, " sets")),
-                                v1::ERROR_REASON_BUSY, {{"flag", flag}}));
-}
-
-}  // namespace
 
 void Admission::Ticket::Release() {
   const auto lock = core::BriefLock(admission_.mutex_);
@@ -33,17 +24,40 @@ void Admission::Ticket::Release() {
   --admission_.tickets_;
 }
 
-absl::Status Admission::Ticket::Take(memory::Kind kind, int64_t bytes) {
+absl::Status Admission::Ticket::Take(std::initializer_list<Amount> amounts) {
+  memory::Ledger& ledger = admission_.ledger_;
+  const memory::Kind first = amounts.begin()->kind;
+  int64_t more = 0;
+  for (const Amount& amount : amounts) {
+    more = core::SaturatingAdd(more, amount.bytes);
+  }
+  // Without the lock: what is kept for later may have to be given back first.
+  if (!ledger.Take(first, more)) {
+    const auto lock = core::BriefLock(admission_.mutex_);
+    return OfLedger(memory::NotLent(ledger, "this request", bytes_, more));
+  }
+  for (const Amount& amount : amounts) {
+    ledger.Give(first, amount.bytes);
+    ledger.Count(amount.kind, amount.bytes);
+  }
   const auto lock = core::BriefLock(admission_.mutex_);
-  return admission_.TakeLocked(*this, kind, bytes);
+  for (const Amount& amount : amounts) {
+    if (!entered_) {  // all has been given back meanwhile
+      ledger.Give(amount.kind, amount.bytes);
+      continue;
+    }
+    taken_[static_cast<size_t>(amount.kind)] += amount.bytes;
+    bytes_ += amount.bytes;
+  }
+  return absl::OkStatus();
 }
 
-void Admission::Ticket::Return(memory::Kind kind, int64_t bytes) {
+void Admission::Ticket::Return(Amount amount) {
   const auto lock = core::BriefLock(admission_.mutex_);
   if (!entered_) return;  // given back already
-  admission_.ledger_.Give(kind, bytes);
-  taken_[static_cast<size_t>(kind)] -= bytes;
-  bytes_ -= bytes;
+  admission_.ledger_.Give(amount.kind, amount.bytes);
+  taken_[static_cast<size_t>(amount.kind)] -= amount.bytes;
+  bytes_ -= amount.bytes;
 }
 
 void Admission::Ticket::Answered() {
@@ -52,47 +66,41 @@ void Admission::Ticket::Answered() {
 }
 
 absl::Status Admission::Enter(int64_t bytes, Ticket& ticket) {
-  const auto lock = core::BriefLock(mutex_);
-  absl::Status status = CheckLocked(bytes);
+  absl::Status status = TakePlace(bytes, ticket);
   if (!status.ok()) return status;
-  if (requests_ >= limits_.max_requests_in_flight) {
-    return Busy(
-        absl::StrCat("the server already holds ", requests_, " requests"),
-        "--max-requests-in-flight");
-  }
-  return EnterLocked(bytes, ticket, requests_);
+  status = ticket.Take({{memory::Kind::kMessages, bytes}});
+  if (!status.ok()) ticket.Release();
+  return status;
 }
 
 absl::Status Admission::EnterStream(int64_t bytes, Ticket& ticket) {
-  const auto lock = core::BriefLock(mutex_);
-  absl::Status status = CheckLocked(bytes);
-  if (!status.ok()) return status;
-  if (streams_ >= limits_.max_open_streams) {
-    return Busy(absl::StrCat(streams_, " streams are open"),
-                "--max-open-streams");
-  }
   ticket.is_stream_ = true;
-  return EnterLocked(bytes, ticket, streams_);
+  return Enter(bytes, ticket);
 }
 
-absl::Status Admission::CheckLocked(int64_t bytes) const {
+absl::Status Admission::TakePlace(int64_t bytes, Ticket& ticket) {
+  const auto lock = core::BriefLock(mutex_);
   if (draining_) {
     return WithReason(absl::UnavailableError("the server is draining"),
                       v1::ERROR_REASON_DRAINING);
   }
-  if (bytes <= limits_.max_message_bytes) return absl::OkStatus();
-  return OverLimit("bytes of the request message:", bytes,
-                   limits_.max_message_bytes, "max-message-bytes");
-}
-
-absl::Status Admission::EnterLocked(int64_t bytes, Ticket& ticket,
-                                    int32_t& places) {
-  absl::Status status = TakeLocked(ticket, memory::Kind::kMessages, bytes);
-  if (!status.ok()) return status;
-  ticket.entered_ = true;
-  ++places;
+  if (bytes > limits_.max_message_bytes) {
+    return OverLimit("bytes of the request message:", bytes,
+                     limits_.max_message_bytes, "max-message-bytes");
+  }
+  if (ticket.is_stream_ && streams_ >= limits_.max_open_streams) {
+    return Busy(absl::StrCat(streams_, " streams are open"),
+                "--max-open-streams");
+  }
+  if (!ticket.is_stream_ && requests_ >= limits_.max_requests_in_flight) {
+    return Busy(
+        absl::StrCat("the server already holds ", requests_, " requests"),
+        "--max-requests-in-flight");
+  }
+  ++(ticket.is_stream_ ? streams_ : requests_);
   ++tickets_;
-  return status;
+  ticket.entered_ = true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<Admission::Ticket>> Admission::Enter(
@@ -101,28 +109,6 @@ absl::StatusOr<std::shared_ptr<Admission::Ticket>> Admission::Enter(
   absl::Status status = Enter(bytes, *ticket);
   if (!status.ok()) return status;
   return ticket;
-}
-
-absl::Status Admission::TakeLocked(Ticket& ticket, memory::Kind kind,
-                                   int64_t bytes) {
-  const int64_t of_request = core::SaturatingAdd(ticket.bytes_, bytes);
-  const int64_t lendable = ledger_.lendable();
-  if (of_request > lendable) {
-    return OverLimit("bytes of this request:", of_request, lendable,
-                     "memory-limit");
-  }
-  if (!ledger_.Take(kind, bytes)) {
-    return MayFitLater(WithReason(
-        absl::ResourceExhaustedError(absl::StrCat(
-            "this request takes ", of_request, " bytes and the server holds ",
-            ledger_.held() - ticket.bytes_,
-            " for others, together over the limit of ", lendable,
-            " that --memory-limit sets (an eighth of it is never lent)")),
-        v1::ERROR_REASON_BUSY, {{"flag", "--memory-limit"}}));
-  }
-  ticket.taken_[static_cast<size_t>(kind)] += bytes;
-  ticket.bytes_ = of_request;
-  return absl::OkStatus();
 }
 
 void Admission::Drain() {

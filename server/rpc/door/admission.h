@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -26,6 +27,12 @@ namespace attention::rpc {
 // UNAVAILABLE.
 class Admission {
  public:
+  // Bytes, and what they are for.
+  struct Amount {
+    memory::Kind kind;
+    int64_t bytes;
+  };
+
   // The share of one request. Gives everything back when it ends. Thread-safe;
   // must not outlive its Admission.
   class Ticket {
@@ -36,11 +43,11 @@ class Admission {
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
 
-    // Takes `bytes` more, for `kind`.
-    absl::Status Take(memory::Kind kind, int64_t bytes);
+    // Takes all of these, or none.
+    absl::Status Take(std::initializer_list<Amount> amounts);
 
-    // Gives `bytes` that were taken for `kind` back early.
-    void Return(memory::Kind kind, int64_t bytes);
+    // Gives back early what was taken.
+    void Return(Amount amount);
 
     // The request is answered: it counts no more, though its bytes are still
     // held, by the network. So a client that sends one request after the other
@@ -67,7 +74,6 @@ class Admission {
   Admission(const Limits& limits, memory::Ledger& ledger)
       : limits_(limits), ledger_(ledger) {}
 
-  memory::Ledger& ledger() const { return ledger_; }
   // What connections have brought.
   Arrivals& arrivals() { return arrivals_; }
 
@@ -109,9 +115,7 @@ class Admission {
   bool idle() const;
 
  private:
-  absl::Status CheckLocked(int64_t bytes) const;
-  absl::Status EnterLocked(int64_t bytes, Ticket& ticket, int32_t& places);
-  absl::Status TakeLocked(Ticket& ticket, memory::Kind kind, int64_t bytes);
+  absl::Status TakePlace(int64_t bytes, Ticket& ticket);
 
   const Limits limits_;
   memory::Ledger& ledger_;

@@ -53,15 +53,11 @@ absl::Status OutOfMemory() {
 }
 
 absl::Status FromPool(const absl::Status& status) {
+  const absl::Status told = OfLedger(status);
   // A limit says which one it is; a failed allocation does not.
-  if (status.code() != absl::StatusCode::kResourceExhausted ||
-      HasReason(status)) {
-    return status;
-  }
-  if (ErrorField(status).empty()) return OutOfMemory();
-  // What knows no ErrorInfo names a field that takes more than is lent now.
-  return MayFitLater(
-      WithReason(status, v1::ERROR_REASON_BUSY, {{"flag", "--memory-limit"}}));
+  const bool bare = told.code() == absl::StatusCode::kResourceExhausted &&
+                    !HasReason(told) && ErrorField(told).empty();
+  return bare ? OutOfMemory() : told;
 }
 
 Call::Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,

@@ -74,8 +74,13 @@ class Call {
   }
   // Takes bytes beyond the message out of the server's ledger. REQUIRES: there
   // is a ticket.
-  absl::Status TakeBytes(memory::Kind kind, int64_t bytes) {
-    return ticket_->Take(kind, bytes);
+  absl::Status TakeBytes(std::initializer_list<Admission::Amount> amounts) {
+    return ticket_->Take(amounts);
+  }
+  // Gives bytes of the message back early. REQUIRES: as TakeBytes; before
+  // Finish.
+  void ReturnMessage(int64_t bytes) {
+    ticket_->Return({memory::Kind::kMessages, bytes});
   }
 
   // What the log line tells beyond the totals.

@@ -34,6 +34,10 @@ struct ConnectionLimits {
   // no more often than every 10 s; half of it leaves room for a slow network
   // that brings two of them close together.
   double min_ping_interval_seconds = 5;
+  // Calls that may end in a second before their message has come: all that may
+  // be open at once given up each second. What gRPC holds for such a call is in
+  // no account of ours (rapid resets, CVE-2023-44487).
+  int32_t max_broken_calls = 1024;
 };
 
 }  // namespace attention::rpc

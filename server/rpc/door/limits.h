@@ -24,8 +24,9 @@ struct Limits {
   int64_t memory_limit = 0;
   // Of one StreamAttention: messages between being read and being answered.
   int32_t max_stream_in_flight = 256;
-  // Of all StreamAttention, UploadWeights and GetWeights: as many as four
-  // clients can open on a connection each. One takes less than 100 KiB.
+  // Of all StreamAttention, UploadWeights and GetWeights, and of watches of
+  // health and streams of reflection each: as many as four clients can open on
+  // a connection each.
   int32_t max_open_streams = 4096;
   // Of a StreamAttention without a message under way: they may live for hours,
   // but not for ever for nobody.

@@ -67,7 +67,8 @@ size_t ReceivedBytes::size() const {
 }
 
 absl::Status ReceivedBytes::Check(const WireContract& contract,
-                                  int64_t max_axis, size_t max_scattered) {
+                                  int64_t max_axis, Reading reading,
+                                  Charge charge) {
   WireWalk walk = contract.Walk(pieces_, max_axis);
   if (!walk.status.ok()) {
     return walk.malformed ? WithReason(std::move(walk.status),
@@ -75,11 +76,22 @@ absl::Status ReceivedBytes::Check(const WireContract& contract,
                           : walk.status;
   }
   data_bytes_ = static_cast<size_t>(walk.data_bytes);
-  const bool scattered = pieces_.size() > 1 && size() > max_scattered;
-  if (walk.unknown_bytes <= kKeptUnknownBytes && !scattered) {
-    return walk.status;
+  numbers_ = walk.counted_numbers;
+  const auto all = static_cast<int64_t>(size());
+  const int64_t known = all - walk.unknown_bytes;
+  const bool scattered = reading == Reading::kWhole && pieces_.size() > 1 &&
+                         size() > kMaxScattered;
+  const bool copied = walk.unknown_bytes > kKeptUnknownBytes || scattered;
+  // SplitMessage copies what it does not leave where it is, for protobuf.
+  const int64_t read =
+      reading == Reading::kWhole ? known : 2 * (known - walk.data_bytes);
+  const int64_t taken = (copied ? known : 0) + read + walk.array_bytes;
+  if (taken > static_cast<int64_t>(kInlineBytes)) {
+    absl::Status charged = charge(taken);
+    if (!charged.ok()) return charged;
   }
-  known_.reserve(size() - static_cast<size_t>(walk.unknown_bytes));
+  if (!copied) return walk.status;
+  known_.reserve(static_cast<size_t>(known));
   contract.CopyKnown(pieces_, known_);
   slices_.clear();
   pieces_.assign(1, known_);
@@ -93,11 +105,12 @@ void ReceivedBytes::Clear() {
 }
 
 absl::Status ParseMessage(grpc::ByteBuffer& bytes, const WireContract& contract,
-                          int64_t max_axis,
-                          google::protobuf::Message& message) {
+                          int64_t max_axis, google::protobuf::Message& message,
+                          ReceivedBytes::Charge charge) {
   ReceivedBytes received;
   received.Take(bytes);
-  absl::Status status = received.Check(contract, max_axis, kMaxScattered);
+  absl::Status status = received.Check(contract, max_axis,
+                                       ReceivedBytes::Reading::kWhole, charge);
   if (!status.ok() || Parse(received.pieces(), message)) return status;
   return WithReason(
       absl::InvalidArgumentError(absl::StrCat(

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -24,6 +25,10 @@ const WireContract& ContractOf() {
   static const WireContract contract(*Message::descriptor());
   return contract;
 }
+
+// A message of up to this many bytes is read where it arrives. It takes some
+// microseconds, however it is made.
+inline constexpr size_t kInlineBytes = 4096;
 
 // The bytes of one message, where they were received. One thread at a time.
 class ReceivedBytes {
@@ -41,13 +46,26 @@ class ReceivedBytes {
   // Of the data of tensors. REQUIRES: Check().ok().
   size_t data_bytes() const { return data_bytes_; }
 
+  // How a message is read.
+  enum class Reading {
+    kWhole,  // by protobuf
+    kSplit,  // by SplitMessage, which leaves the data of tensors where it is
+  };
+  // Takes so many bytes out of the ledger, or says why not.
+  using Charge = absl::FunctionRef<absl::Status(int64_t bytes)>;
+
   // INVALID_ARGUMENT if they are not what `contract` allows (WireContract::
   // Walk), with reason MALFORMED_MESSAGE if they are no such message at all.
-  // What protobuf would have to keep of unknown fields is left out from here
-  // on: then, and where there are more than `max_scattered` bytes, the pieces
-  // become one. Takes as long as there are bytes. Throws std::bad_alloc.
+  // What copies and `reading` will take beside the bytes, if it is more than
+  // kInlineBytes, is charged before any of it is allocated. What protobuf would
+  // have to keep of unknown fields is left out from here on: then, and where
+  // protobuf would be given many pieces, they become one. Takes as long as
+  // there are bytes. Throws std::bad_alloc.
   absl::Status Check(const WireContract& contract, int64_t max_axis,
-                     size_t max_scattered = SIZE_MAX);
+                     Reading reading, Charge charge);
+
+  // Entries of repeated numbers. REQUIRES: Check was OK.
+  int64_t numbers() const { return numbers_; }
 
   // Gives the memory back.
   void Clear();
@@ -56,18 +74,16 @@ class ReceivedBytes {
   std::vector<grpc::Slice> slices_;
   std::string known_;  // in place of slices_
   size_t data_bytes_ = 0;
+  int64_t numbers_ = 0;
   absl::InlinedVector<absl::string_view, 4> pieces_;
 };
-
-// A message of up to this many bytes is read where it arrives. It takes some
-// microseconds, however it is made.
-inline constexpr size_t kInlineBytes = 4096;
 
 // Reads `bytes` into `message` and gives their memory back. Errors are those of
 // ReceivedBytes::Check. `message` is undefined after an error. Throws
 // std::bad_alloc.
 absl::Status ParseMessage(grpc::ByteBuffer& bytes, const WireContract& contract,
-                          int64_t max_axis, google::protobuf::Message& message);
+                          int64_t max_axis, google::protobuf::Message& message,
+                          ReceivedBytes::Charge charge);
 
 // The bytes of `message`. Throws std::length_error if gRPC cannot hold them.
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);

@@ -149,22 +149,21 @@ void ReadMessage(const std::shared_ptr<Call>& call, core::ComputePool& pool,
                  grpc::ByteBuffer& bytes, const WireContract& contract,
                  int64_t max_axis, google::protobuf::Message& message,
                  std::function<void()> then) {
+  const auto charge = [&call = *call](int64_t taken) {
+    return call.TakeBytes({{memory::Kind::kMessages, taken}});
+  };
   if (bytes.Length() <= kInlineBytes) {
     const absl::Status status =
-        ParseMessage(bytes, contract, max_axis, message);
+        ParseMessage(bytes, contract, max_axis, message, charge);
     return status.ok() ? then() : call->Finish(status);
   }
-  // What protobuf makes of the bytes, beside them, and later what is made of
-  // that.
-  const absl::Status lent = call->TakeBytes(
-      memory::Kind::kMessages, static_cast<int64_t>(bytes.Length()));
-  if (!lent.ok()) return call->Finish(lent);
   const auto taken = std::make_shared<grpc::ByteBuffer>();
   taken->Swap(&bytes);
   pool.Submit(
       {{1,
-        [taken, &contract, max_axis, &message](int64_t, core::Workspace&) {
-          return ParseMessage(*taken, contract, max_axis, message);
+        [taken, &contract, max_axis, &message, charge](int64_t,
+                                                       core::Workspace&) {
+          return ParseMessage(*taken, contract, max_axis, message, charge);
         }}},
       call->cancellation(),
       [call, then = std::move(then)](const absl::Status& status) {

@@ -90,7 +90,9 @@ absl::Status ReadShort(grpc::ByteBuffer& bytes, const char* method,
     status = CheckShort(method, static_cast<int64_t>(bytes.Length()));
   }
   if (!status.ok()) return status;
-  return ParseMessage(bytes, ContractOf<Message>(), /*max_axis=*/0, message);
+  // Of these no message takes more than its few bytes.
+  return ParseMessage(bytes, ContractOf<Message>(), /*max_axis=*/0, message,
+                      [](int64_t) { return absl::OkStatus(); });
 }
 
 // Serves a unary method of messages: reads the request, and hands it to

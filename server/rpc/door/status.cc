@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "proto/field_error.h"
+#include "server/memory/ledger.h"
 
 namespace attention::rpc {
 namespace {
@@ -96,6 +97,26 @@ absl::Status OverLimit(absl::string_view what, int64_t needed, int64_t limit,
                     {{"flag", absl::StrCat("--", flag)},
                      {"limit", absl::StrCat(limit)},
                      {"needed", absl::StrCat(needed)}});
+}
+
+absl::Status OfLedger(const absl::Status& status) {
+  const std::optional<memory::NotLentFigures> figures =
+      memory::FiguresOf(status);
+  if (!figures || HasReason(status)) return status;
+  if (figures->needed <= figures->lendable) {
+    return MayFitLater(WithReason(status, v1::ERROR_REASON_BUSY,
+                                  {{"flag", "--memory-limit"}}));
+  }
+  return WithReason(status, v1::ERROR_REASON_LIMIT_EXCEEDED,
+                    {{"flag", "--memory-limit"},
+                     {"limit", absl::StrCat(figures->lendable)},
+                     {"needed", absl::StrCat(figures->needed)}});
+}
+
+absl::Status Busy(absl::string_view what, const char* flag) {
+  return MayFitLater(WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                                    what, ", the limit that ", flag, " sets")),
+                                v1::ERROR_REASON_BUSY, {{"flag", flag}}));
 }
 
 absl::Status MayFitLater(absl::Status status) {

@@ -24,6 +24,10 @@ inline constexpr absl::string_view kErrorDomain = "attention.v1";
 absl::Status OverLimit(absl::string_view what, int64_t needed, int64_t limit,
                        absl::string_view flag);
 
+// RESOURCE_EXHAUSTED for a request that may fit later: "<what>, the limit that
+// <flag> sets". ErrorInfo BUSY with the flag, and RetryInfo.
+absl::Status Busy(absl::string_view what, const char* flag);
+
 // Adds google.rpc.RetryInfo: the same request may succeed a little later.
 absl::Status MayFitLater(absl::Status status);
 
@@ -32,6 +36,11 @@ absl::Status MayFitLater(absl::Status status);
 absl::Status WithReason(
     absl::Status status, v1::ErrorReason reason,
     const std::vector<std::pair<std::string, std::string>>& metadata = {});
+
+// A refusal of the ledger (memory::NotLent) as a client gets it: LIMIT_EXCEEDED
+// of --memory-limit if it can never fit, else BUSY with RetryInfo. Any other
+// status as it is.
+absl::Status OfLedger(const absl::Status& status);
 
 // Whether WithReason was applied.
 bool HasReason(const absl::Status& status);

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <limits>
@@ -12,12 +11,13 @@
 #include <thread>
 #include <vector>
 
+#include "server/core/pool/arrays.h"
+#include "server/memory/allocated.h"
+
 namespace attention::rpc {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector
 
 // From here on a buffer is a mapping. Below, the allocator keeps memory for
 // itself anyway.
@@ -34,8 +34,7 @@ int64_t MappingSize(int64_t bytes) {
 
 // What the allocator is asked for.
 int64_t SmallSize(int64_t bytes) {
-  return std::max((bytes + kAlignment - 1) / kAlignment * kAlignment,
-                  kAlignment);
+  return std::max(core::ArrayBytes(bytes, 1), core::kArrayAlignment);
 }
 
 }  // namespace
@@ -59,7 +58,6 @@ struct Buffer::Idle {
   const std::chrono::milliseconds keep;
   memory::Ledger& ledger;  // not used once closed
 
-  std::atomic<int64_t> mapped{0};
   mutable std::mutex mutex;
   std::condition_variable changed;
   std::vector<Mapping> mappings;  // the longest idle first
@@ -88,7 +86,7 @@ struct Buffer::Idle {
 
   void Unmap(char* data, int64_t size) noexcept {
     munmap(data, static_cast<size_t>(size));
-    mapped.fetch_sub(size, std::memory_order_relaxed);
+    memory::CountMapped(-size);
   }
 
   void Keep(char* data, int64_t size) noexcept {
@@ -105,12 +103,11 @@ struct Buffer::Idle {
     } catch (const std::bad_alloc&) {
       return false;
     }
-    // Whatever was held for it is not yet given back; what is idle gives way.
-    if (ledger.held() + size > ledger.lendable()) {
+    // What it was held for may not have been given back yet.
+    if (!ledger.TakeIfFree(memory::Kind::kIdleBuffers, size)) {
       mappings.pop_back();
       return false;
     }
-    ledger.Count(memory::Kind::kIdleBuffers, size);
     bytes += size;
     if (mappings.size() == 1) changed.notify_one();
     return true;
@@ -195,8 +192,8 @@ Buffer BufferPool::Take(int64_t bytes) {
   Buffer buffer;
   buffer.size_ = bytes;
   if (bytes < kSmallestMapping) {
-    buffer.data_ = static_cast<char*>(
-        std::aligned_alloc(kAlignment, static_cast<size_t>(SmallSize(bytes))));
+    buffer.data_ = static_cast<char*>(std::aligned_alloc(
+        core::kArrayAlignment, static_cast<size_t>(SmallSize(bytes))));
     if (buffer.data_ == nullptr) throw std::bad_alloc();
     return buffer;
   }
@@ -208,15 +205,11 @@ Buffer BufferPool::Take(int64_t bytes) {
              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     buffer.data_ = static_cast<char*>(memory);
-    idle_->mapped.fetch_add(mapped, std::memory_order_relaxed);
+    memory::CountMapped(mapped);
   }
   buffer.mapped_ = mapped;
   buffer.home_ = idle_;
   return buffer;
-}
-
-int64_t BufferPool::mapped_bytes() const {
-  return idle_->mapped.load(std::memory_order_relaxed);
 }
 
 int64_t BufferPool::idle_bytes() const {

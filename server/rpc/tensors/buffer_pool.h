@@ -63,8 +63,6 @@ class BufferPool {
 
   // Bytes kept for later.
   int64_t idle_bytes() const;
-  // Bytes of all mappings, in use or kept.
-  int64_t mapped_bytes() const;
 
  private:
   const std::shared_ptr<Buffer::Idle> idle_;

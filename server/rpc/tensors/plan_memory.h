@@ -18,9 +18,11 @@ struct MemoryCost {
   // Of inputs that cannot be used in place, results that cannot be computed in
   // place, projections, and the scratch memory of every thread.
   int64_t workspace_bytes = 0;
-  // Both, the inputs gathered out of the received message, and the text of the
-  // reply: all as it is really held.
-  int64_t held_bytes = 0;
+  // As it is really held: the inputs gathered out of the received message, the
+  // tensors of the reply and its text, and the workspace.
+  int64_t held_inputs = 0;
+  int64_t held_reply = 0;
+  int64_t held_workspace = 0;
 };
 
 // Hands out memory and adds up what that takes, or does nothing but add up. So
@@ -63,6 +65,7 @@ class PlanMemory {
  private:
   void* TakeBytes(For use, int64_t count, int64_t element_size, Buffer& buffer);
   static void* Nowhere();
+  int64_t& Held(For use);
 
   BufferPool* buffers_ = nullptr;
   MemoryCost cost_;

@@ -21,7 +21,8 @@ ReceivedRequest::ReceivedRequest(Form form)
           google::protobuf::Arena::CreateMessage<v1::StreamAttentionRequest>(
               &arena_)) {}
 
-absl::Status ReceivedRequest::Parse(int64_t max_axis) {
+absl::Status ReceivedRequest::Parse(int64_t max_axis,
+                                    ReceivedBytes::Charge charge) {
   const bool streamed = form_ == Form::kStreamed;
   const TensorTable& table = streamed
                                  ? TensorTableOf<v1::StreamAttentionRequest>()
@@ -30,10 +31,13 @@ absl::Status ReceivedRequest::Parse(int64_t max_axis) {
       streamed ? static_cast<google::protobuf::Message&>(*message_)
                : static_cast<google::protobuf::Message&>(
                      *message_->mutable_request());
-  absl::Status status =
-      bytes_.Check(streamed ? ContractOf<v1::StreamAttentionRequest>()
-                            : ContractOf<v1::ComputeAttentionRequest>(),
-                   max_axis);
+  absl::Status status = bytes_.Check(
+      streamed ? ContractOf<v1::StreamAttentionRequest>()
+               : ContractOf<v1::ComputeAttentionRequest>(),
+      max_axis, ReceivedBytes::Reading::kSplit, [&](int64_t bytes) {
+        constexpr int64_t kCopy = sizeof(int64_t);
+        return charge(bytes + kCopy * bytes_.numbers());
+      });
   if (!status.ok()) return status;
   CutTensors cut;
   status = Named(SplitMessage(bytes_.pieces(), table, message, cut,
@@ -47,6 +51,12 @@ absl::Status ReceivedRequest::Parse(int64_t max_axis) {
                         std::move(tensor.data)});
   }
   return status;
+}
+
+void ReceivedRequest::Gathered() {
+  const auto bytes = static_cast<int64_t>(bytes_.size());
+  bytes_.Clear();
+  if (told_) std::exchange(told_, nullptr)(bytes);
 }
 
 uint64_t ReceivedRequest::stream_id() const {

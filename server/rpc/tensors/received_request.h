@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
@@ -43,9 +45,10 @@ class ReceivedRequest {
   size_t size() const { return bytes_.size(); }
 
   // Reads everything but the tensors' data. Errors are those of
-  // ReceivedBytes::Check. Takes long where tensors are written as `values`.
-  // REQUIRES: Receive.
-  absl::Status Parse(int64_t max_axis);
+  // ReceivedBytes::Check, and `charge`, whose bytes include those of a copy of
+  // every query_offset and key_length as int64. Takes long where tensors are
+  // written as `values`. REQUIRES: Receive.
+  absl::Status Parse(int64_t max_axis, ReceivedBytes::Charge charge);
   // The id of a kStreamed, of a broken one as far as it can be read.
   // REQUIRES: Receive.
   uint64_t stream_id() const;
@@ -61,8 +64,12 @@ class ReceivedRequest {
   // Lives as long as this. REQUIRES: Parse.
   const ScatteredBytes* Find(absl::string_view path) const;
 
-  // Gives the received bytes back: all data has been gathered.
-  void Gathered() { bytes_.Clear(); }
+  // Gives the received bytes back: all data has been gathered. Tells whoever
+  // asked for it how many there were.
+  void Gathered();
+  void OnGathered(std::function<void(int64_t bytes)> told) {
+    told_ = std::move(told);
+  }
 
  private:
   const Form form_;
@@ -72,6 +79,7 @@ class ReceivedRequest {
   ReceivedBytes bytes_;
   v1::StreamAttentionRequest* const message_;
   absl::InlinedVector<ReceivedTensor, 3> tensors_;
+  std::function<void(int64_t bytes)> told_;
 };
 
 }  // namespace attention::rpc

@@ -1,9 +1,9 @@
 #include "server/rpc/weights/download.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <utility>
 #include <vector>
@@ -15,6 +15,7 @@
 #include "server/rpc/door/serve.h"
 #include "server/rpc/door/status.h"
 #include "server/rpc/weights/weight_set_proto.h"
+#include "server/weights/named_tensor.h"
 
 namespace attention::rpc {
 namespace {
@@ -39,7 +40,7 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Start(std::shared_ptr<Call> call, weights::Listed listed) {
     call_ = std::move(call);
     listed_ = std::move(listed);
-    tensors_ = TensorsOf(listed_.version->record().contents);
+    tensors_ = weights::NamedTensors(listed_.version->record().contents);
     idle_watch_.Start(weak_from_this(),
                       std::chrono::duration<double>(
                           backend_.limits.max_transfer_idle_seconds),
@@ -52,9 +53,14 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
   void OnWriteDone(bool ok) override {
-    ++written_;
+    bool stalled = false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      moves_ = true;
+      stalled = stalled_;
+    }
     if (!ok) {
-      if (stalled_) return call_->Finish(Stalled());
+      if (stalled) return call_->Finish(Stalled());
       // Nobody reads any more; the deadline tells why, if it was that.
       const absl::Status why = held_.cancellation->Check();
       return call_->Finish(
@@ -73,6 +79,11 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
   void OnDone() override {
     idle_watch_.Stop();
+    {
+      // A look that has begun may come later, when the context is gone.
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ended_ = true;
+    }
     const auto last = std::move(self_);
   }
 
@@ -80,7 +91,9 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Ends an answer that the client does not read on; whether it goes on. What
   // is being written cannot be followed by a status, so the call is cancelled.
   bool LookForProgress() {
-    if (seen_.exchange(written_) != written_) return true;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (ended_) return false;
+    if (std::exchange(moves_, false)) return true;
     stalled_ = true;
     context_.TryCancel();
     return false;
@@ -100,7 +113,7 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
       message_.set_sha256(listed_.version->record().sha256);
       return;
     }
-    const NamedTensor& source = tensors_[next_tensor_];
+    const weights::NamedTensor& source = tensors_[next_tensor_];
     const auto size = static_cast<int64_t>(source.tensor->data.size());
     const int64_t count = std::min(kMaxChunkBytes, size - offset_);
     auto& chunk = *message_.mutable_chunk();
@@ -127,16 +140,18 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   Held held_;
   std::shared_ptr<Call> call_;
   IdleWatch idle_watch_;
-  std::atomic<int64_t> written_{0};  // messages
-  std::atomic<int64_t> seen_{-1};    // of them at the last look
-  std::atomic<bool> stalled_{false};
   weights::Listed listed_;
-  std::vector<NamedTensor> tensors_;
+  std::vector<weights::NamedTensor> tensors_;
   size_t next_tensor_ = 0;
   int64_t offset_ = 0;
   v1::GetWeightsRequest request_;
   v1::GetWeightsResponse message_;
   grpc::ByteBuffer bytes_;  // message_'s
+
+  std::mutex mutex_;   // guards what follows
+  bool moves_ = true;  // a message has been written since the last look
+  bool stalled_ = false;
+  bool ended_ = false;
 };
 
 absl::StatusOr<weights::Listed> Describe(const v1::GetWeightsRequest& request,
@@ -152,9 +167,10 @@ void Answer(const std::shared_ptr<Call>& call, WeightsStream& stream,
             const weights::Catalog& catalog) {
   absl::StatusOr<weights::Listed> listed = Describe(stream.request(), catalog);
   if (!listed.ok()) return call->Finish(listed.status());
-  absl::Status taken = call->TakeBytes(
-      memory::Kind::kReplies,
-      kHeldChunks * std::min(kMaxChunkBytes, listed->version->tensor_bytes()));
+  const absl::Status taken = call->TakeBytes(
+      {{memory::Kind::kReplies,
+        kHeldChunks *
+            std::min(kMaxChunkBytes, listed->version->tensor_bytes())}});
   if (!taken.ok()) return call->Finish(taken);
   stream.Start(call, *std::move(listed));
 }

@@ -4,22 +4,22 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "proto/error_text.h"
 #include "proto/field_error.h"
-#include "server/core/saturating.h"
 #include "server/rpc/door/idle_watch.h"
 #include "server/rpc/door/serve.h"
 #include "server/rpc/door/status.h"
 #include "server/rpc/weights/download.h"
+#include "server/rpc/weights/upload_header.h"
 #include "server/rpc/weights/weight_set_proto.h"
 #include "server/weights/weight_set_builder.h"
 
@@ -28,46 +28,6 @@ namespace {
 
 using absl::StrCat;
 using weights::WeightSetBuilder;
-
-// Lower-case hexadecimal of 32 bytes.
-absl::Status CheckSha256(const std::string& text) {
-  const bool hexadecimal =
-      std::all_of(text.begin(), text.end(), [](unsigned char c) {
-        return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
-      });
-  if (text.size() == 64 && hexadecimal) return absl::OkStatus();
-  return FieldError("sha256", StrCat("is ", Quoted(text),
-                                     "; expected 64 lower-case hexadecimal "
-                                     "digits"));
-}
-
-// What the header says of the version, without data.
-absl::StatusOr<weights::WeightSetVersion::Record> RecordOf(
-    const v1::UploadWeightsRequest::Header& header, const Limits& limits) {
-  if (!header.has_weights()) return FieldError("weights", "is required");
-  CodecLimits codec_limits;
-  codec_limits.max_axis = limits.max_axis;
-  absl::StatusOr<weights::WeightSetContents> contents =
-      ContentsFromHeader(header.weights(), codec_limits);
-  if (!contents.ok()) return contents.status();
-  weights::WeightSetVersion::Record record;
-  record.name = header.name();
-  record.idempotency_key = header.idempotency_key();
-  record.annotations.insert(header.annotations().begin(),
-                            header.annotations().end());
-  record.contents = *std::move(contents);
-  return record;
-}
-
-weights::AppendOptions OptionsOf(
-    const v1::UploadWeightsRequest::Header& header) {
-  weights::AppendOptions options;
-  if (header.has_expected_version()) {
-    options.expected_version = header.expected_version();
-  }
-  options.labels.assign(header.labels().begin(), header.labels().end());
-  return options;
-}
 
 // How long an upload waits for the memory of one that gave way: to end a call
 // and to give back its memory takes about this long.
@@ -104,7 +64,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
           const auto upload = weak.lock();
           if (upload != nullptr) upload->GiveWay();
         },
-        place_);
+        place_.emplace());
     idle_watch_.Start(weak_from_this(),
                       std::chrono::duration<double>(
                           backend_.limits.max_transfer_idle_seconds),
@@ -126,10 +86,11 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     if (ok && held_.arrival != nullptr) {
       held_.arrival->OnMessage(static_cast<int64_t>(bytes_.Length()));
     }
-    is_read_ = !ok && !context_.IsCancelled();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       reading_ = false;
+      // A read that the answer has ended was not the last one.
+      is_read_ = !ok && !ended_ && !context_.IsCancelled();
       if (ended_) return;
     }
     call_->Guard([&] { ok ? TakeMessage() : TakeEnd(); });
@@ -143,6 +104,8 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   void OnDone() override {
     if (!is_read_ && held_.arrival != nullptr) held_.arrival->OnBroken();
     const auto last = std::move(self_);
+    // An upload that is over cannot give way.
+    place_.reset();
     if (builder_ == nullptr) return;
     // On the writer's thread: to give back a GiB takes a reactor too long. If
     // there is no memory for even that, it happens here.
@@ -220,65 +183,82 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                                      backend_.limits.max_message_bytes,
                                      "max-message-bytes"));
     }
-    // As it came, and as it is read.
+    ReadMessage();
+  }
+
+  // Takes the memory that reading takes, then reads.
+  void ReadMessage() {
+    const auto bytes = static_cast<int64_t>(bytes_.Length());
+    // As it came, and as it is read, which is at most a chunk; what else there
+    // is is charged when it is known.
+    prepaid_ = std::min(bytes, 2 * kMaxChunkBytes);
     message_held_ = memory::Loan(backend_.ledger, memory::Kind::kMessages);
-    if (!message_held_.Take(2 * bytes)) return call_->Finish(GivesWay());
+    if (!message_held_.Take(bytes + prepaid_)) {
+      return WaitForMemory(
+          memory::NotLent(backend_.ledger, "the message", 0, bytes + prepaid_),
+          &WeightsUpload::ReadMessage);
+    }
     if (bytes <= static_cast<int64_t>(kInlineBytes)) {
       const absl::Status status = ParseMessage();
-      return status.ok() ? TakePart() : call_->Finish(status);
+      return status.ok() ? TakePart() : call_->Finish(OfLedger(status));
     }
-    // On the pool, with what there is to do for a chunk: to read, copy, check
-    // and hash 1 MiB takes a reactor too long.
-    backend_.compute.Submit(
-        {{1,
-          [upload = shared_from_this()](int64_t, core::Workspace&) {
-            absl::Status status = upload->ParseMessage();
-            return status.ok() && upload->message_.has_chunk()
-                       ? upload->TakeChunk()
-                       : status;
-          }}},
-        call_->cancellation(),
-        [upload = shared_from_this()](const absl::Status& status) {
-          upload->call_->Guard([&] {
-            if (!status.ok()) return upload->Refuse(status);
-            upload->message_.has_chunk() ? upload->Read() : upload->TakePart();
-          });
+    // On the pool: to read 1 MiB takes a reactor too long.
+    OnPool(
+        backend_.compute, [this] { return ParseMessage(); },
+        [this](const absl::Status& status) {
+          status.ok() ? TakePart() : call_->Finish(FromPool(status));
         });
   }
 
-  // What came was not taken. Where that is for want of memory, an upload that
-  // began later gives way, and its memory is waited for.
-  void Refuse(const absl::Status& status) {
-    if (gives_way()) return call_->Finish(GivesWay());
-    if (!absl::IsResourceExhausted(status) || HasReason(status) ||
-        !message_.has_chunk() || !backend_.uploads.RefuseYoungerThan(place_)) {
-      return call_->Finish(FromPool(status));
-    }
-    retry_.Set(std::chrono::system_clock::now() + kRetry,
-               [upload = shared_from_this()](bool) {
-                 upload->call_->Guard([&] { upload->TakeChunkAgain(); });
-               });
+  // Runs `work` on `pool`, and `then` with what came of it; this lives until
+  // then.
+  void OnPool(core::ComputePool& pool, std::function<absl::Status()> work,
+              std::function<void(const absl::Status&)> then) {
+    const auto self = shared_from_this();
+    pool.Submit({{1, [self, work = std::move(work)](
+                         int64_t, core::Workspace&) { return work(); }}},
+                call_->cancellation(),
+                [self, then = std::move(then)](const absl::Status& status) {
+                  self->call_->Guard([&] { then(status); });
+                });
   }
 
-  void TakeChunkAgain() {
+  // What `again` would take was refused: an upload that began later gives way,
+  // and its memory is waited for, if that can help.
+  void WaitForMemory(const absl::Status& refused,
+                     void (WeightsUpload::*again)()) {
+    if (gives_way()) return call_->Finish(GivesWay());
+    const std::optional<memory::NotLentFigures> figures =
+        memory::FiguresOf(refused);
+    if (!figures || figures->needed > figures->lendable ||
+        !backend_.uploads.RefuseYoungerThan(*place_)) {
+      return call_->Finish(FromPool(refused));
+    }
+    // The alarm is this object's, and must not keep it alive.
+    retry_ = std::make_unique<grpc::Alarm>();
+    retry_->Set(std::chrono::system_clock::now() + kRetry,
+                [weak = weak_from_this(), again](bool) {
+                  const auto upload = weak.lock();
+                  if (upload == nullptr) return;
+                  upload->call_->Guard([&] { upload->TryAgain(again); });
+                });
+  }
+
+  void TryAgain(void (WeightsUpload::*again)()) {
     const absl::Status wanted = held_.cancellation->Check();
     if (!wanted.ok()) return call_->Finish(wanted);
     if (gives_way()) return call_->Finish(GivesWay());
-    backend_.compute.Submit(
-        {{1, [upload = shared_from_this()](
-                 int64_t, core::Workspace&) { return upload->TakeChunk(); }}},
-        call_->cancellation(),
-        [upload = shared_from_this()](const absl::Status& status) {
-          upload->call_->Guard(
-              [&] { status.ok() ? upload->Read() : upload->Refuse(status); });
-        });
+    (this->*again)();
   }
 
   // Reads what has come into message_.
   absl::Status ParseMessage() {
-    absl::Status status =
-        rpc::ParseMessage(bytes_, ContractOf<v1::UploadWeightsRequest>(),
-                          backend_.limits.max_axis, message_);
+    absl::Status status = rpc::ParseMessage(
+        bytes_, ContractOf<v1::UploadWeightsRequest>(),
+        backend_.limits.max_axis, message_, [this](int64_t taken) {
+          return message_held_.TakeFor("part",
+                                       std::max(int64_t{0}, taken - prepaid_));
+        });
     if (!status.ok()) return status;
     const std::lock_guard<std::mutex> lock(mutex_);
     arrived_ += message_.chunk().data().size();
@@ -287,25 +267,29 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
 
   // What message_ has.
   void TakePart() {
-    absl::Status status;
     switch (message_.part_case()) {
       case v1::UploadWeightsRequest::kHeader:
-        status = TakeHeader(message_.header());
-        break;
+        return Took(TakeHeader(message_.header()));
       case v1::UploadWeightsRequest::kChunk:
-        status = TakeChunk();
-        break;
+        if (message_.chunk().data().size() <= kInlineBytes) {
+          return Took(TakeChunk());
+        }
+        // To copy, check and hash 1 MiB takes a reactor too long.
+        return OnPool(
+            backend_.compute, [this] { return TakeChunk(); },
+            [this](const absl::Status& status) { Took(status); });
       case v1::UploadWeightsRequest::kSha256:
-        status = TakeSha256();
-        break;
+        return Took(TakeSha256());
       case v1::UploadWeightsRequest::PART_NOT_SET:
-        status = FieldError("part",
-                            "is not set; expected header, chunk or "
-                            "sha256");
-        break;
+        return Took(FieldError("part",
+                               "is not set; expected header, chunk or "
+                               "sha256"));
     }
-    if (!status.ok()) return Refuse(status);
-    Read();
+  }
+
+  // A part was taken, or it was not and nothing has changed.
+  void Took(const absl::Status& status) {
+    status.ok() ? Read() : WaitForMemory(status, &WeightsUpload::TakePart);
   }
 
   absl::Status TakeHeader(const v1::UploadWeightsRequest::Header& header) {
@@ -314,7 +298,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     }
     const Limits& limits = backend_.limits;
     absl::StatusOr<weights::WeightSetVersion::Record> record =
-        RecordOf(header, limits);
+        RecordOf(header, limits.max_axis);
     if (!record.ok()) return record.status();
     options_ = OptionsOf(header);
     absl::Status status = backend_.catalog.CheckAppend(*record, options_);
@@ -326,6 +310,10 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     if (tensor_bytes > limits.max_weight_set_bytes) {
       return OverLimit("bytes of the weight set:", tensor_bytes,
                        limits.max_weight_set_bytes, "max-weight-set-bytes");
+    }
+    if ((*builder)->version_bytes() > backend_.ledger.lendable()) {
+      return memory::FieldNotLent(backend_.ledger, "weights", 0,
+                                  (*builder)->version_bytes());
     }
     builder_ = *std::move(builder);
     next_ = Next::kChunk;
@@ -371,13 +359,15 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                            builder_->taken_bytes(), " of ",
                            builder_->tensor_bytes(), " bytes of tensors")));
     }
-    backend_.writer.Submit(
-        {{1, [upload = shared_from_this()](
-                 int64_t, core::Workspace&) { return upload->Append(); }}},
-        call_->cancellation(),
-        [upload = shared_from_this()](const absl::Status& status) {
-          upload->call_->Guard(
-              [&] { upload->call_->Finish(FromPool(status)); });
+    AppendAll();
+  }
+
+  void AppendAll() {
+    OnPool(
+        backend_.writer, [this] { return Append(); },
+        [this](const absl::Status& status) {
+          status.ok() ? call_->Finish(status)
+                      : WaitForMemory(status, &WeightsUpload::AppendAll);
         });
   }
 
@@ -402,9 +392,10 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
 
   grpc::ByteBuffer bytes_;  // as received
   IdleWatch idle_watch_;
-  Uploads::Place place_;
-  grpc::Alarm retry_;
-  memory::Loan message_held_;  // for message_
+  std::optional<Uploads::Place> place_;  // until OnDone
+  std::unique_ptr<grpc::Alarm> retry_;
+  memory::Loan message_held_;  // for bytes_ and message_
+  int64_t prepaid_ = 0;        // of it, for what reading takes
   v1::UploadWeightsRequest message_;
   Next next_ = Next::kHeader;
   weights::AppendOptions options_;

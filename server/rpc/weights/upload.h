@@ -12,9 +12,9 @@ namespace attention::rpc {
 
 // Takes a weight set in chunks and appends it when all of it has come: one
 // message at a time, each copied into place, checked and hashed by a task of
-// the pool before the next is read. The memory of the whole set is taken out of
-// the budget when the header comes, and given back, as is the memory itself,
-// when the stream is over.
+// the pool before the next is read. Memory is taken out of the ledger as
+// tensors come, and given back, as is the memory itself, when the stream is
+// over; when there is none to lend, the upload that began last gives way.
 //
 // `backend` and `reply` outlive the stream.
 grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUploadWeights(

@@ -322,22 +322,6 @@ v1::WeightSet HeaderToProto(const weights::WeightSetContents& contents) {
   return message;
 }
 
-std::vector<NamedTensor> TensorsOf(const weights::WeightSetContents& contents) {
-  std::vector<NamedTensor> tensors;
-  const auto add = [&](absl::string_view name,
-                       const weights::StoredProjection& projection) {
-    tensors.push_back({StrCat(name, ".weight"), &projection.weight});
-    if (projection.bias) {
-      tensors.push_back({StrCat(name, ".bias"), &*projection.bias});
-    }
-  };
-  add("query", contents.query);
-  add("key", contents.key);
-  add("value", contents.value);
-  if (contents.output) add("output", *contents.output);
-  return tensors;
-}
-
 v1::WeightSetVersion VersionToProto(const weights::WeightSetVersion& version) {
   v1::WeightSetVersion message;
   message.set_name(version.record().name);

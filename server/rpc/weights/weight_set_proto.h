@@ -48,15 +48,6 @@ absl::StatusOr<weights::Initializer> InitializerFromProto(
 // Everything of the contents but the tensors' data.
 v1::WeightSet HeaderToProto(const weights::WeightSetContents& contents);
 
-// A tensor and its path in a WeightSet, such as "query.weight".
-struct NamedTensor {
-  std::string path;
-  const weights::StoredTensor* tensor;
-};
-
-// All tensors, in the order of the contract. They point into `contents`.
-std::vector<NamedTensor> TensorsOf(const weights::WeightSetContents& contents);
-
 v1::WeightSetVersion VersionToProto(const weights::WeightSetVersion& version);
 
 v1::WeightSetSummary SummaryToProto(const weights::Listed& listed);

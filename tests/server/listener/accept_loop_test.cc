@@ -31,9 +31,7 @@ std::vector<ListeningSocket> Loopback() {
 Connections Unwatched() {
   static rpc::Arrivals arrivals;
   static memory::Ledger ledger(INT64_MAX);
-  return {{INT64_MAX, std::chrono::hours(1)}, arrivals, ledger, [] {
-            return int64_t{0};
-          }};
+  return {{INT64_MAX, std::chrono::hours(1), INT64_MAX}, arrivals, ledger};
 }
 
 sockaddr_in On(const char* host, int port) {

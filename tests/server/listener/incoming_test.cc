@@ -157,7 +157,7 @@ TEST_F(IncomingTest, WhatACallThatEndedEarlyBroughtIsGone) {
   Look();
   EXPECT_EQ(incoming_.unseen(), 0);
   // But for what a connection may send in that time.
-  EXPECT_NEAR(static_cast<double>(incoming_.doubtful()), 2.0 * kMiB, 64);
+  EXPECT_NEAR(static_cast<double>(incoming_.may_hold()), 2.0 * kMiB, 64);
   EXPECT_EQ(ledger_.held(), 0);
   // Its client goes on for a moment, not for ever.
   Send(kMiB);
@@ -167,6 +167,19 @@ TEST_F(IncomingTest, WhatACallThatEndedEarlyBroughtIsGone) {
   Send(kMiB);
   Look();
   EXPECT_GE(incoming_.unseen(), kMiB - 200);
+}
+
+TEST_F(IncomingTest, BrokenCallsAreThoseOfASecond) {
+  for (int i = 0; i < 5; ++i) arrival_->OnBroken();
+  Look();
+  EXPECT_EQ(incoming_.broken_calls(), 5);
+  now_ += seconds(1);
+  Look();
+  EXPECT_EQ(incoming_.broken_calls(), 0);
+  arrival_->OnBroken();
+  now_ += std::chrono::milliseconds(999);
+  Look();
+  EXPECT_EQ(incoming_.broken_calls(), 1);
 }
 
 TEST(Arrivals, AreFoundByTheirPeer) {
