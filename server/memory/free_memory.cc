@@ -22,10 +22,10 @@ FreeMemory::FreeMemory(const Ledger& ledger, int64_t kept_bytes)
 
 FreeMemory::~FreeMemory() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     stopping_ = true;
   }
-  stop_.notify_one();
+  stop_.NotifyOne();
   thread_.join();
 }
 
@@ -36,8 +36,10 @@ bool FreeMemory::IsIdle() const {
 
 void FreeMemory::Run() {
   int idle_looks = 0;
-  std::unique_lock<std::mutex> lock(mutex_);
-  while (!stop_.wait_for(lock, kBetweenLooks, [this] { return stopping_; })) {
+  const core::MutexLock lock(mutex_);
+  while (!stopping_) {
+    const auto next = std::chrono::steady_clock::now() + kBetweenLooks;
+    if (stop_.WaitUntil(mutex_, next)) continue;
     idle_looks = IsIdle() ? idle_looks + 1 : 0;
     const int64_t kept = idle_looks >= kIdleLooks ? 0 : kept_bytes_;
     const int64_t spare = FreeBytes() - kept;

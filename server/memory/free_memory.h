@@ -2,11 +2,10 @@
 #ifndef SERVER_MEMORY_FREE_MEMORY_H_
 #define SERVER_MEMORY_FREE_MEMORY_H_
 
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 
+#include "server/core/mutex.h"
 #include "server/memory/ledger.h"
 
 namespace attention::memory {
@@ -31,9 +30,9 @@ class FreeMemory {
 
   const Ledger& ledger_;
   const int64_t kept_bytes_;
-  std::mutex mutex_;
-  std::condition_variable stop_;
-  bool stopping_ = false;  // guarded by mutex_
+  core::Mutex mutex_;
+  core::CondVar stop_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

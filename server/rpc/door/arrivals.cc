@@ -28,13 +28,13 @@ void Withholding::Set(const std::shared_ptr<Arrival>& arrival, bool withheld) {
 
 std::shared_ptr<Arrival> Arrivals::Add(const std::string& peer) {
   auto arrival = std::make_shared<Arrival>();
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const core::MutexLock lock(mutex_);
   by_peer_[peer] = arrival;
   return arrival;
 }
 
 void Arrivals::Remove(const std::string& peer, const Arrival* arrival) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const core::MutexLock lock(mutex_);
   const auto found = by_peer_.find(peer);
   if (found != by_peer_.end() && found->second.get() == arrival) {
     by_peer_.erase(found);
@@ -42,7 +42,7 @@ void Arrivals::Remove(const std::string& peer, const Arrival* arrival) {
 }
 
 std::shared_ptr<Arrival> Arrivals::Find(const std::string& peer) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const core::MutexLock lock(mutex_);
   auto found = by_peer_.find(peer);
   if (found == by_peer_.end()) found = by_peer_.find(WithoutZone(peer));
   return found == by_peer_.end() ? nullptr : found->second;

@@ -5,9 +5,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
+
+#include "server/core/mutex.h"
 
 namespace attention::rpc {
 
@@ -87,8 +88,9 @@ class Arrivals {
   std::shared_ptr<Arrival> Find(const std::string& peer) const;
 
  private:
-  mutable std::mutex mutex_;
-  std::unordered_map<std::string, std::shared_ptr<Arrival>> by_peer_;
+  mutable core::Mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<Arrival>> by_peer_
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace attention::rpc

@@ -15,13 +15,13 @@ void IdleWatch::Start(std::weak_ptr<void> owner,
 }
 
 void IdleWatch::Stop() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const core::MutexLock lock(mutex_);
   stopped_ = true;
   if (alarm_ != nullptr) alarm_->Cancel();
 }
 
 void IdleWatch::SetAlarm() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const core::MutexLock lock(mutex_);
   if (stopped_) return;
   alarm_ = std::make_unique<grpc::Alarm>();
   alarm_->Set(std::chrono::system_clock::now() + interval_,

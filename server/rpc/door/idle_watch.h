@@ -7,7 +7,8 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
+
+#include "server/core/mutex.h"
 
 namespace attention::rpc {
 
@@ -34,9 +35,9 @@ class IdleWatch {
   std::weak_ptr<void> owner_;
   std::chrono::system_clock::duration interval_{};
   std::function<bool()> goes_on_;
-  std::mutex mutex_;  // guards what follows
-  bool stopped_ = false;
-  std::unique_ptr<grpc::Alarm> alarm_;
+  core::Mutex mutex_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace attention::rpc

@@ -4,8 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <utility>
+
+#include "server/core/mutex.h"
 
 namespace attention::rpc {
 
@@ -31,7 +32,7 @@ class LineLimit {
   // Of a line that is to be written now. REQUIRES: `now` does not go back by
   // more than threads that meet here do.
   Verdict Ask(Clock::time_point now = Clock::now()) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     if (!begun_ || now - start_ >= period_) {
       begun_ = true;
       start_ = now;
@@ -47,18 +48,19 @@ class LineLimit {
 
   // Those of which no line has told, for a last line.
   int64_t TakeLeftOut() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     return std::exchange(left_out_, 0);
   }
 
  private:
   const int64_t lines_;
   const Clock::duration period_;
-  std::mutex mutex_;
-  bool begun_ = false;
-  Clock::time_point start_;  // of this period
-  int64_t written_ = 0;      // in this period
-  int64_t left_out_ = 0;
+  core::Mutex mutex_;
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false;
+  // Of this period, as what is written.
+  Clock::time_point start_ ABSL_GUARDED_BY(mutex_);
+  int64_t written_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t left_out_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace attention::rpc

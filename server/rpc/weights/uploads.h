@@ -4,7 +4,8 @@
 
 #include <functional>
 #include <list>
-#include <mutex>
+
+#include "server/core/mutex.h"
 
 namespace attention::rpc {
 
@@ -39,8 +40,10 @@ class Uploads {
   bool RefuseYoungerThan(const Place& place);
 
  private:
-  std::mutex mutex_;
-  std::list<Place::Entry> oldest_first_;
+  void End(std::list<Place::Entry>::iterator at);
+
+  core::Mutex mutex_;
+  std::list<Place::Entry> oldest_first_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace attention::rpc
