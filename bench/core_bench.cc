@@ -134,10 +134,9 @@ void RegisterLayers() {
 // A layer whose input comes over a socket and whose output goes back over it.
 class LayerOverSocket {
  public:
-  LayerOverSocket(int64_t n, const std::string& congestion_control)
+  explicit LayerOverSocket(int64_t n)
       : layer_(n),
         exchange_(n * LayerCase::kWidth * int64_t{sizeof(float)},
-                  congestion_control,
                   [this] { Check(Pool().Run(layer_.Steps())); }) {}
 
   double Flops() const { return layer_.Flops(); }
@@ -149,16 +148,11 @@ class LayerOverSocket {
 };
 
 void RegisterLayersOverSockets() {
-  // As our service has it on loopback, and as the machine has it
-  // (docs/adr/0017-congestion-control-on-loopback.md).
-  for (const char* const control : {"cubic", ""}) {
-    for (const int64_t n : {512, 1024}) {
-      Register(
-          "layer_socket/" + std::to_string(n) + "/" +
-              (*control == 0 ? "default" : control),
-          [=] { return std::make_unique<LayerOverSocket>(n, control); },
-          [](LayerOverSocket& layer) { layer.Run(); });
-    }
+  for (const int64_t n : {512, 1024}) {
+    Register(
+        "layer_socket/" + std::to_string(n),
+        [n] { return std::make_unique<LayerOverSocket>(n); },
+        [](LayerOverSocket& layer) { layer.Run(); });
   }
 }
 

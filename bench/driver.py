@@ -21,6 +21,7 @@ import sys
 
 import against
 import floors as table_of_floors
+import loopback
 import machine
 import report
 from contest import Bench
@@ -101,7 +102,8 @@ def over_runs(results):
     return {**chosen, "runs": [result["value"] for result in measured]}
 
 
-def measure(options, directory):
+def measure(options, directory, paced):
+    """`paced` tells how TCP paces what comes over loopback."""
     load = machine.Load()
     with Bench(options.build, directory, options.rounds,
                0.02 if options.quick else 0.08, options.quick,
@@ -114,7 +116,7 @@ def measure(options, directory):
             say(f"run {bench.run + 1} of {options.runs}")
             runs.append({row: measure_row(bench, row) for row in order})
         return {
-            "machine": machine.description(),
+            "machine": machine.description() | {"loopback": paced},
             "vector_target": vector_target,
             "blas_kernel": blas_kernel,
             "blas": bench.blas,
@@ -136,14 +138,15 @@ def measure(options, directory):
         }
 
 
-def measure_against(options, directory):
+def measure_against(options, directory, paced):
     """Both builds in turns; prints each row at once."""
     with Bench(options.build, directory / "this", options.rounds, 0.08, False,
                options.cpu_time) as ours, \
             Bench(options.against, directory / "other", options.rounds, 0.08,
                   False, options.cpu_time) as theirs:
         print(f"this build: {ours.blas}\nthe other, {options.against}: "
-              f"{theirs.blas}\n{options.rounds} rounds\n\n{against.HEAD}")
+              f"{theirs.blas}\n{options.rounds} rounds; TCP on loopback by {paced}\n\n"
+              f"{against.HEAD}")
         results = {}
         for row in options.rows:
             results[row] = against.measure_row(ours, theirs, row)
@@ -161,8 +164,9 @@ def main(argv):
     directory = HERE.parent / "build" / "bench"
     directory.mkdir(parents=True, exist_ok=True)
     name = "against.json" if options.against else "results.json"
-    results = (measure_against if options.against else measure)(
-        options, directory)
+    with loopback.paced_by_cubic(say) as paced:
+        results = (measure_against if options.against else measure)(
+            options, directory, paced)
     for path in {directory / name, options.json} - {None}:
         path.write_text(json.dumps(results, indent=2) + "\n")
     if options.against:

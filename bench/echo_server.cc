@@ -16,7 +16,6 @@
 
 #include "bench/channel.h"
 #include "bench/echo.grpc.pb.h"
-#include "sockets/congestion_control.h"
 
 namespace attention::bench {
 namespace {
@@ -62,8 +61,6 @@ int Main(const std::string& port_file) {
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
-  builder.SetOption(
-      sockets::WithCongestionControl(sockets::kLoopbackCongestionControl));
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
     std::fputs("echo_server: cannot listen\n", stderr);

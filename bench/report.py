@@ -113,7 +113,8 @@ def section(results, plot):
 
 {warning(results)}- instruction set of our kernels {results['vector_target']}; {results['blas']}
 - {here['cores']} cores, {here['memory_gib']} GiB, Linux {here['kernel']}, default
-  congestion control {here['tcp']}, {results['time']}
+  congestion control {here['tcp']}, on loopback {here['loopback']};
+  {results['time']}
 - {results['rounds']} rounds, {results['runs']} run(s); on average other programs
   took {load['other_processors']} processors and the host {load['stolen_processors']},
   for {load['seconds']:.0f} s; the busiest that were there at the end:

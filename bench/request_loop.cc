@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "bench/channel.h"
-#include "sockets/congestion_control.h"
 
 namespace attention::bench {
 
@@ -23,7 +22,6 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target) {
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
-  sockets::UseCongestionControl(sockets::kLoopbackCongestionControl, arguments);
   // One connection each, though both servers are on this machine.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(),

@@ -136,7 +136,7 @@ def echo_over_compute(n):
 
 def socket_over_compute(n):
     return lambda bench: quotient(
-        bench, lambda: bench.core_time(f"layer_socket/{n}/cubic", "wall")[0],
+        bench, lambda: bench.core_time(f"layer_socket/{n}", "wall")[0],
         lambda: bench.core_time(f"layer/{n}", "wall")[0], "ms", 1e3)
 
 

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <numeric>
-#include <string>
 #include <system_error>
 #include <utility>
 
@@ -24,16 +23,8 @@ int Checked(int result, const char* call) {
   return result;
 }
 
-int NewSocket(const std::string& congestion_control) {
-  const int fd =
-      Checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-  if (!congestion_control.empty()) {
-    Checked(
-        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion_control.data(),
-                   static_cast<socklen_t>(congestion_control.size())),
-        congestion_control.c_str());
-  }
-  return fd;
+int NewSocket() {
+  return Checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
 }
 
 // Returns `fd`, listening on loopback.
@@ -91,18 +82,14 @@ bool ReceiveAll(int fd, std::vector<char>& bytes) {
 SocketExchange::Socket::Socket(int fd) : fd_(fd) {}
 SocketExchange::Socket::~Socket() { close(fd_); }
 
-SocketExchange::SocketExchange(int64_t bytes,
-                               const std::string& congestion_control,
-                               std::function<void()> serve)
-    : SocketExchange(Socket(Listening(NewSocket(congestion_control))), bytes,
-                     congestion_control, std::move(serve)) {}
+SocketExchange::SocketExchange(int64_t bytes, std::function<void()> serve)
+    : SocketExchange(Socket(Listening(NewSocket())), bytes, std::move(serve)) {}
 
 SocketExchange::SocketExchange(const Socket& listening, int64_t bytes,
-                               const std::string& congestion_control,
                                std::function<void()> serve)
     : message_(static_cast<size_t>(bytes)),
       answer_(message_.size()),
-      near_(Connected(NewSocket(congestion_control), listening.fd())),
+      near_(Connected(NewSocket(), listening.fd())),
       far_(Checked(accept(listening.fd(), nullptr, nullptr), "accept")) {
   std::iota(message_.begin(), message_.end(), 0);
   SendAtOnce(near_.fd());

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -16,10 +15,8 @@ namespace attention::bench {
 class SocketExchange {
  public:
   // `serve` is called at the other end between a message and its answer, and
-  // must not throw. `congestion_control` is a name as in tcp(7), or empty for
-  // the machine's default. Throws std::system_error.
-  SocketExchange(int64_t bytes, const std::string& congestion_control,
-                 std::function<void()> serve);
+  // must not throw. Throws std::system_error.
+  SocketExchange(int64_t bytes, std::function<void()> serve);
   ~SocketExchange();
 
   SocketExchange(const SocketExchange&) = delete;
@@ -47,7 +44,6 @@ class SocketExchange {
   };
 
   SocketExchange(const Socket& listening, int64_t bytes,
-                 const std::string& congestion_control,
                  std::function<void()> serve);
 
   std::vector<char> message_, answer_;

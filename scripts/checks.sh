@@ -47,7 +47,7 @@ run_clang_tidy() {
   if ! "$environment/bin/python" "$environment/bin/run-clang-tidy.py" \
     -clang-tidy-binary "$environment/bin/clang-tidy" \
     -quiet -p "$BUILD" -j "$(nproc)" \
-    "^$quoted/(bench|client|command_line|proto|server|sockets|tests|tls)/" 2>&1 |
+    "^$quoted/(bench|client|command_line|proto|server|tests|tls)/" 2>&1 |
     sed -uE -e 's/\x1b\[[0-9;]*m//g' \
       -e '/^[0-9]+ warnings?( and [0-9]+ errors?)? generated\.$/d' |
     tee "$log"; then

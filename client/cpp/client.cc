@@ -21,7 +21,6 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
-#include "sockets/congestion_control.h"
 
 namespace attention::client {
 namespace {
@@ -50,8 +49,6 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
   if (IsLoopback(target)) {
     // gRPC would ask the proxy of http_proxy even for this machine itself.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    sockets::UseCongestionControl(sockets::kLoopbackCongestionControl,
-                                  arguments);
   }
   if (!options.tls_server_name.empty()) {
     arguments.SetSslTargetNameOverride(options.tls_server_name);

@@ -15,7 +15,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "sockets/congestion_control.h"
 
 namespace attention::server {
 namespace {
@@ -32,15 +31,10 @@ void Set(const Descriptor& fd, int level, int option, int value) {
 }
 
 // Connections have what is set of the socket that they come from.
-void SetTcpOptions(const Descriptor& fd, int family, bool loopback) {
+void SetTcpOptions(const Descriptor& fd, int family) {
   Set(fd, SOL_SOCKET, SO_REUSEADDR, 1);  // after a restart, at once
   Set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (family == AF_INET6) Set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-  if (loopback) {
-    const std::string control = sockets::kLoopbackCongestionControl;
-    setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, control.data(),
-               static_cast<socklen_t>(control.size()));
-  }
 }
 
 int PortIn(const sockaddr_storage& bound) {
@@ -58,8 +52,7 @@ int PortOf(const Descriptor& fd) {
 
 // Binds one of the addresses that a host's name stands for. `port` replaces its
 // own, in network order.
-absl::StatusOr<ListeningSocket> ListenTcp(const addrinfo& one, uint16_t port,
-                                          bool loopback) {
+absl::StatusOr<ListeningSocket> ListenTcp(const addrinfo& one, uint16_t port) {
   sockaddr_storage where{};
   std::memcpy(&where, one.ai_addr, one.ai_addrlen);
   if (one.ai_family == AF_INET6) {
@@ -70,7 +63,7 @@ absl::StatusOr<ListeningSocket> ListenTcp(const addrinfo& one, uint16_t port,
   Descriptor fd(
       socket(one.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.is_open()) return Refused(errno);
-  SetTcpOptions(fd, one.ai_family, loopback);
+  SetTcpOptions(fd, one.ai_family);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&where),
            one.ai_addrlen) != 0 ||
       listen(fd.get(), ListeningSocket::kBacklog) != 0) {
@@ -99,7 +92,7 @@ absl::StatusOr<std::vector<ListeningSocket>> ListenTcp(
   for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
     const int port = sockets.empty() ? address.port : sockets.front().port();
     absl::StatusOr<ListeningSocket> socket =
-        ListenTcp(*one, htons(static_cast<uint16_t>(port)), address.loopback());
+        ListenTcp(*one, htons(static_cast<uint16_t>(port)));
     if (socket.ok()) {
       sockets.push_back(*std::move(socket));
     } else if (absl::IsAlreadyExists(socket.status())) {

@@ -75,7 +75,7 @@ TEST(ProjectionCase, ComputesTheSameIntoHeadsAndIntoOne) {
 TEST(SocketExchange, BringsBackEveryByteAndServesOncePerMessage) {
   int served = 0;
   {
-    SocketExchange exchange(3 << 20, "reno", [&served] { ++served; });
+    SocketExchange exchange(3 << 20, [&served] { ++served; });
     exchange.Once();
     exchange.Once();
     EXPECT_EQ(exchange.answer(), exchange.message());

@@ -4,6 +4,7 @@ import contextlib
 import io
 import pathlib
 import random
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -17,6 +18,7 @@ import against  # noqa: E402
 import contest  # noqa: E402
 import driver  # noqa: E402
 import floors  # noqa: E402
+import loopback  # noqa: E402
 import machine  # noqa: E402
 import quartiles  # noqa: E402
 import report  # noqa: E402
@@ -133,7 +135,8 @@ def some_results():
     return {
         "rows": {"tiny_us": {"value": 1, "q1": 1, "q3": 1, "load": LOAD}},
         "floors": FLOORS, "yardstick_holds": True, "vector_target": "AVX2",
-        "blas_kernel": "Zen", "machine": machine.description(), "blas": "",
+        "blas_kernel": "Zen", "blas": "",
+        "machine": machine.description() | {"loopback": "cubic"},
         "peers": {}, "missing": {}, "time": "", "rounds": 15, "runs": 1,
         "quick": False, "load": LOAD}
 
@@ -282,6 +285,70 @@ class TurnsTest(unittest.TestCase):
             for name in "ab"})
         self.assertEqual("".join(order), "ab" + "abba" * 2)
         self.assertEqual(results, {"a": [3, 6, 7, 10], "b": [4, 5, 8, 9]})
+
+
+class LoopbackTest(unittest.TestCase):
+    """With a machine that is not this one."""
+
+    ROUTE = "local 127.0.0.1 dev lo proto kernel scope host"
+
+    def machine(self, paced_by, route=ROUTE, refuses=False):
+        """Its routes are changed in self.changed; self.said has what is said."""
+        self.changed, self.said = [], []
+        self.paced_by = paced_by
+
+        def ip(*words):
+            if words[1] == "show":
+                return route + "\n"
+            if refuses:
+                raise subprocess.CalledProcessError(2, "ip", "", "not permitted")
+            self.changed.append(" ".join(words))
+            self.paced_by = ("cubic" if words[-2:] == ("congctl", "cubic")
+                             else paced_by)
+            return ""
+
+        for name, value in (("ip", ip), ("in_force", lambda: self.paced_by)):
+            self.enterContext(unittest.mock.patch.object(loopback, name, value))
+
+    def test_cubic_is_set_for_the_run_and_taken_back(self):
+        self.machine("bbr")
+        with self.assertRaises(KeyboardInterrupt):
+            with loopback.paced_by_cubic(self.said.append) as paced:
+                self.assertIn("cubic, by a route", paced)
+                self.assertEqual(self.paced_by, "cubic")
+                raise KeyboardInterrupt
+        change = f"route change table local {self.ROUTE}"
+        self.assertEqual(self.changed, [f"{change} congctl cubic", change])
+        self.assertEqual(self.said, [])
+
+    def test_a_machine_that_has_cubic_is_left_alone(self):
+        self.machine("cubic", refuses=True)
+        with loopback.paced_by_cubic(self.said.append) as paced:
+            self.assertEqual(paced, "cubic, as the machine has it")
+        self.assertEqual((self.changed, self.said), ([], []))
+
+    def test_who_may_not_set_it_is_told_the_command(self):
+        self.machine("bbr", refuses=True)
+        with loopback.paced_by_cubic(self.said.append) as paced:
+            self.assertEqual(paced, "bbr, as the machine has it")
+        self.assertEqual(len(self.said), 1)
+        self.assertIn("not permitted", self.said[0])
+        self.assertIn(f"ip route change table local {self.ROUTE} congctl cubic",
+                      self.said[0])
+
+    def test_what_a_route_says_already_gives_way_and_comes_back(self):
+        for said in ("congctl bbr", "congctl lock bbr"):
+            self.machine("bbr", route=f"{self.ROUTE} {said} mtu 9000")
+            with loopback.paced_by_cubic(self.said.append):
+                pass
+            self.assertEqual(self.changed, [
+                f"route change table local {self.ROUTE} mtu 9000 congctl cubic",
+                f"route change table local {self.ROUTE} {said} mtu 9000"])
+
+    def test_this_machine_tells_what_it_uses(self):
+        allowed = pathlib.Path(
+            "/proc/sys/net/ipv4/tcp_available_congestion_control").read_text()
+        self.assertIn(loopback.in_force(), allowed.split())
 
 
 class ServerTest(unittest.TestCase):

@@ -62,17 +62,15 @@ ALLOWED = {
         rf"server/((core|memory|weights)/.*|rpc/(door|tensors)/.*)|proto/.*|{PROTOBUF}"
         rf"|{GRPC}",
     "server":
-        rf"server/.*|command_line/.*|sockets/.*|tls/.*|proto/.*|{PROTOBUF}|{GRPC}"
+        rf"server/.*|command_line/.*|tls/.*|proto/.*|{PROTOBUF}|{GRPC}"
         r"|spdlog/.*|CLI/.*|nlohmann/.*",
     # --help, man pages and completion, of any program.
     "command_line": r"command_line/.*|CLI/.*|nlohmann/.*",
     "proto": rf"proto/.*|{PROTOBUF}|{GRPC}",
     # Certificate files, for both ends; what gRPC makes of them is theirs.
     "tls": r"tls/.*|openssl/.*",
-    # Options of gRPC's sockets, for both ends.
-    "sockets": rf"sockets/.*|{GRPC}",
     "client":
-        rf"client/.*|command_line/.*|sockets/.*|tls/.*|{CLIENT}|proto/.*"
+        rf"client/.*|command_line/.*|tls/.*|{CLIENT}|proto/.*"
         rf"|{PROTOBUF}"
         rf"|{GRPC}|CLI/.*|nlohmann/.*|openssl/.*",
     # Files know neither the contract nor the client.
@@ -82,7 +80,7 @@ ALLOWED = {
     "client/cpp/picture": r"client/cpp/picture/.*|ft2build\.h|png\.h",
     # Measures the core from inside and the service from outside.
     "bench":
-        rf"bench/.*|benchmark/.*|server/core/.*|sockets/.*|{CLIENT}|{PROTOBUF}"
+        rf"bench/.*|benchmark/.*|server/core/.*|{CLIENT}|{PROTOBUF}"
         rf"|{GRPC}",
 }
 
@@ -125,7 +123,7 @@ def violations(path, text):
 
 def project_files():
     for folder in ("bench", "client", "command_line", "proto", "server",
-                   "sockets", "tests", "tls"):
+                   "tests", "tls"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".h", ".cc") and "node_modules" not in path.parts:
                 yield path
@@ -187,8 +185,6 @@ class ArchitectureTest(unittest.TestCase):
             "server/rpc/door/call.cc": ['"tls/certificate_files.h"'],
             "tls/certificate_files.cc": ["<grpcpp/grpcpp.h>",
                                          '"server/config.h"'],
-            "sockets/congestion_control.cc": ['"server/config.h"',
-                                              '"attention/client.h"'],
             "client/cpp/client.cc": ['"server/core/tensor.h"', "<zip.h>"],
             "client/cpp/files/npz.cc": [
                 '"attention/v1/attention.pb.h"', '"attention/tensor.h"',
