@@ -21,6 +21,22 @@ PROJECTIONS = [f"projection/{layout}/{n}x{width}/strips"
                for layout in ("out_in", "in_out")
                for width in (768, 1024, 4096) for n in (200, 512, 1024)]
 
+
+def over_a_socket(prefix, unix):
+    return {
+        **{f"{prefix}rpc_layer_{n}":
+           lambda bench, n=n: bench.client_time(f"layer/{n}", unix)[0]
+           for n in (512, 1024)},
+        **{f"{prefix}tiny_qps_{n}":
+           lambda bench, n=n: bench.rpc_time(f"tiny/{n}", unix)[0]
+           for n in (64, 1)},
+        f"{prefix}stream_qps_64":
+            lambda bench: bench.rpc_time("stream/64", unix)[0],
+        f"{prefix}cpu_64mb":
+            lambda bench: rows.server_seconds_of_64mb(bench, unix),
+    }
+
+
 # Row -> what it takes one build, less is better.
 QUANTITIES = {
     **{f"kernel_{shape}": lambda bench, s=shape: bench.core_time(f"kernel/{s}")[0]
@@ -28,12 +44,8 @@ QUANTITIES = {
     **{case.replace("/", "_"): lambda bench, c=case: bench.core_time(c)[0]
        for case in rows.LAYERS + PROJECTIONS},
     "tiny_us": lambda bench: bench.core_time("tiny")[0],
-    **{f"rpc_layer_{n}": lambda bench, n=n: bench.client_time(f"layer/{n}")[0]
-       for n in (512, 1024)},
-    **{f"tiny_qps_{n}": lambda bench, n=n: bench.rpc_time(f"tiny/{n}")[0]
-       for n in (64, 1)},
-    "stream_qps_64": lambda bench: bench.rpc_time("stream/64")[0],
-    "cpu_64mb": lambda bench: rows.server_seconds_of_64mb(bench),
+    **over_a_socket("", unix=False),
+    **over_a_socket("unix_", unix=True),
 }
 
 

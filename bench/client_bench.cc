@@ -4,7 +4,7 @@
 //
 //   client_bench ATTENTION [--serve | Google Benchmark flags]
 //
-// ATTENTION is host:port of attention-server.
+// ATTENTION is host:port or unix:PATH of attention-server.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>

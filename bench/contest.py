@@ -3,15 +3,70 @@
 import functools
 import pathlib
 import subprocess
+import tempfile
 
 from peers import Peers
-from workers import Process, Server, Worker, WorkerError
+from workers import Process, TcpServer, UnixServer, Worker, WorkerError
 
 # Benchmarks of the core that run in one thread on any machine.
 ONE_THREAD = {"tiny", "sgemm/1", "fma_peak"}
 
 # Room for 64 MiB of numbers and what is around them.
 MESSAGE_BYTES = 80 << 20
+
+
+class Wire:
+    """Servers of one build that are reached over TCP or over Unix sockets, and
+    the programs that ask them. Each starts when it is first needed."""
+
+    def __init__(self, build, directory, folder, unix):
+        self._build = build
+        self._directory = directory  # of ports and logs
+        self._folder = folder  # of sockets, whose paths have to be short
+        self._unix = unix
+        self._kind = "unix" if unix else "tcp"
+
+    def _log(self, program):
+        return self._directory / f"{program}.{self._kind}.log"
+
+    @functools.cached_property
+    def attention_server(self):
+        command = [self._build / "server" / "attention-server",
+                   "--store", "memory", "--max-message-bytes", MESSAGE_BYTES,
+                   "--max-result-bytes", MESSAGE_BYTES]
+        log = self._log("attention-server")
+        if self._unix:
+            path = self._folder / "attention"
+            return UnixServer([*command, "--listen", f"unix:{path}"], log, path,
+                              stdout=subprocess.DEVNULL)
+        port = self._directory / "attention.port"
+        return TcpServer(
+            [*command, "--listen", "127.0.0.1:0", "--port-file", port], log,
+            port, stdout=subprocess.DEVNULL)
+
+    @functools.cached_property
+    def echo_server(self):
+        program = self._build / "bench" / "echo_server"
+        log = self._log("echo_server")
+        port = self._directory / f"echo.{self._kind}.port"
+        if self._unix:
+            path = self._folder / "echo"
+            return UnixServer([program, port, f"unix:{path}"], log, path,
+                              stdin=subprocess.PIPE)
+        return TcpServer([program, port], log, port, stdin=subprocess.PIPE)
+
+    @functools.cached_property
+    def rpc(self):
+        return Worker([self._build / "bench" / "rpc_bench",
+                       self.attention_server.target(),
+                       self.echo_server.target(), self.attention_server.pid,
+                       "--serve"], self._log("rpc_bench"))
+
+    @functools.cached_property
+    def client(self):
+        return Worker([self._build / "bench" / "client_bench",
+                       self.attention_server.target(), "--serve"],
+                      self._log("client_bench"))
 
 
 class Bench:
@@ -29,6 +84,10 @@ class Bench:
         self._build = pathlib.Path(build)
         self._directory = pathlib.Path(directory)  # of ports and logs
         self._directory.mkdir(parents=True, exist_ok=True)
+        self._sockets = tempfile.TemporaryDirectory(prefix="attention-bench-")
+        self.wires = {unix: Wire(self._build, self._directory,
+                                 pathlib.Path(self._sockets.name), unix)
+                      for unix in (False, True)}
         cores, self.blas = self.core.ask("about").split(" ", 1)
         self.cores = int(cores)
 
@@ -38,6 +97,7 @@ class Bench:
     def __exit__(self, *_):
         for process in reversed(Process.started):
             process.end()
+        self._sockets.cleanup()
 
     def alternate(self, contestants):
         """{name: function} to {name: what it returned, by round}. Each goes
@@ -105,45 +165,14 @@ class Bench:
         finally:
             worker.end()
 
-    # --- over a socket
+    # --- over a socket: TCP, or with `unix` a Unix socket
 
-    @functools.cached_property
-    def attention_server(self):
-        port = self._directory / "attention.port"
-        return Server(
-            [self._build / "server" / "attention-server",
-             "--listen", "127.0.0.1:0", "--port-file", port, "--store", "memory",
-             "--max-message-bytes", MESSAGE_BYTES,
-             "--max-result-bytes", MESSAGE_BYTES],
-            self._directory / "attention-server.log", port,
-            stdout=subprocess.DEVNULL)
-
-    @functools.cached_property
-    def echo_server(self):
-        port = self._directory / "echo.port"
-        return Server([self._build / "bench" / "echo_server", port],
-                      self._directory / "echo_server.log", port,
-                      stdin=subprocess.PIPE)
-
-    @functools.cached_property
-    def rpc(self):
-        return Worker([self._build / "bench" / "rpc_bench",
-                       self.attention_server.target(),
-                       self.echo_server.target(), self.attention_server.pid,
-                       "--serve"], self._directory / "rpc_bench.log")
-
-    def rpc_time(self, name):
+    def rpc_time(self, name, unix=False):
         """Seconds of one iteration, and items per second."""
         self.clocks.add("wall")
-        return self.rpc.numbers("time", name, self.seconds)[:2]
+        return self.wires[unix].rpc.numbers("time", name, self.seconds)[:2]
 
-    @functools.cached_property
-    def client(self):
-        return Worker([self._build / "bench" / "client_bench",
-                       self.attention_server.target(), "--serve"],
-                      self._directory / "client_bench.log")
-
-    def client_time(self, name):
+    def client_time(self, name, unix=False):
         """Seconds of one iteration, and items per second."""
         self.clocks.add("wall")
-        return self.client.numbers("time", name, self.seconds)[:2]
+        return self.wires[unix].client.numbers("time", name, self.seconds)[:2]

@@ -1,6 +1,7 @@
 // A server with the channel arguments of attention-server and a service that
-// adds nothing. Writes its port to the file that is its argument; stops when
-// standard input ends.
+// adds nothing. Listens on loopback, or on the address that is its second
+// argument, such as unix:PATH. Writes its port to the file that is its first;
+// stops when standard input ends.
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
@@ -45,14 +46,13 @@ class EchoService : public Echo::CallbackService {
   }
 };
 
-int Main(const std::string& port_file) {
+int Main(const std::string& port_file, const std::string& address) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   EchoService service;
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                           &port);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&service);
   builder.SetMaxReceiveMessageSize(-1);
   builder.SetMaxSendMessageSize(-1);
@@ -79,9 +79,9 @@ int Main(const std::string& port_file) {
 }  // namespace attention::bench
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fputs("usage: echo_server PORT-FILE\n", stderr);
+  if (argc != 2 && argc != 3) {
+    std::fputs("usage: echo_server PORT-FILE [ADDRESS]\n", stderr);
     return 2;
   }
-  return attention::bench::Main(argv[1]);
+  return attention::bench::Main(argv[1], argc == 3 ? argv[2] : "127.0.0.1:0");
 }

@@ -122,15 +122,15 @@ def one_case(bench, worker, case):
 
 # --- over a socket
 
-def rpc_over_compute(n):
+def rpc_over_compute(n, unix=False):
     return lambda bench: quotient(
-        bench, lambda: bench.client_time(f"layer/{n}")[0],
+        bench, lambda: bench.client_time(f"layer/{n}", unix)[0],
         lambda: bench.core_time(f"layer/{n}", "wall")[0], "ms", 1e3)
 
 
-def echo_over_compute(n):
+def echo_over_compute(n, unix=False):
     return lambda bench: quotient(
-        bench, lambda: bench.rpc_time(f"layer_echo/{n}")[0],
+        bench, lambda: bench.rpc_time(f"layer_echo/{n}", unix)[0],
         lambda: bench.core_time(f"layer/{n}", "wall")[0], "ms", 1e3)
 
 
@@ -140,36 +140,40 @@ def socket_over_compute(n):
         lambda: bench.core_time(f"layer/{n}", "wall")[0], "ms", 1e3)
 
 
-def tiny_qps(in_flight):
+def tiny_qps(in_flight, unix=False):
     return lambda bench: quotient(
-        bench, lambda: bench.rpc_time(f"tiny/{in_flight}")[1],
-        lambda: bench.rpc_time(f"echo/{in_flight}")[1], "requests/s")
+        bench, lambda: bench.rpc_time(f"tiny/{in_flight}", unix)[1],
+        lambda: bench.rpc_time(f"echo/{in_flight}", unix)[1], "requests/s")
 
 
-def stream_over_unary(bench):
-    return quotient(
-        bench, lambda: bench.rpc_time("stream/64")[1],
-        lambda: bench.rpc_time("tiny/64")[1], "requests/s")
+def stream_over_unary(unix=False):
+    return lambda bench: quotient(
+        bench, lambda: bench.rpc_time("stream/64", unix)[1],
+        lambda: bench.rpc_time("tiny/64", unix)[1], "requests/s")
 
 
-def server_seconds(bench, server, exchange):
+def server_seconds(bench, wire, server, exchange):
     """Processor time of a server in one exchange of 64 MiB both ways."""
     count = 1 if bench.quick else 4
     before = server.seconds()
     bench.clocks.add("server's CPU")
-    bench.rpc.ask(exchange, count)
+    wire.rpc.ask(exchange, count)
     return (server.seconds() - before) / count
 
 
-def server_seconds_of_64mb(bench):
-    return server_seconds(bench, bench.attention_server, "large")
+def server_seconds_of_64mb(bench, unix=False):
+    wire = bench.wires[unix]
+    return server_seconds(bench, wire, wire.attention_server, "large")
 
 
-def cpu_64mb(bench):
-    ours = lambda: server_seconds_of_64mb(bench)
-    copy = lambda: server_seconds(bench, bench.echo_server, "copy")
-    ours(), copy()  # connections and pages that come once
-    return quotient(bench, ours, copy, "ms of CPU", 1e3)
+def cpu_64mb(unix=False):
+    def measure(bench):
+        wire = bench.wires[unix]
+        ours = lambda: server_seconds_of_64mb(bench, unix)
+        copy = lambda: server_seconds(bench, wire, wire.echo_server, "copy")
+        ours(), copy()  # connections and pages that come once
+        return quotient(bench, ours, copy, "ms of CPU", 1e3)
+    return measure
 
 
 def cancel_p99(bench):
@@ -178,7 +182,7 @@ def cancel_p99(bench):
     for ending in ("cancel", "deadline"):
         kinds[f"{ending} in process"] = bench.core.numbers(
             ending, "1x12x4096x64", trials, bench.run + 1)
-        kinds[f"{ending} by RPC"] = bench.rpc.numbers(
+        kinds[f"{ending} by RPC"] = bench.wires[False].rpc.numbers(
             ending, 12, 4096, trials, bench.run + 1)
     p99 = {kind: percentile(ms, 99) for kind, ms in kinds.items()}
     worst = max(p99, key=p99.get)
@@ -219,7 +223,16 @@ ROWS = {
     "echo_over_compute_1024": echo_over_compute(1024),
     "tiny_qps_64": tiny_qps(64),
     "tiny_qps_1": tiny_qps(1),
-    "stream_over_unary": stream_over_unary,
-    "cpu_64mb": cpu_64mb,
+    "stream_over_unary": stream_over_unary(),
+    "cpu_64mb": cpu_64mb(),
     "cancel_p99_ms": cancel_p99,
+    # The same as above, over a Unix socket.
+    "unix_rpc_over_compute_512": rpc_over_compute(512, unix=True),
+    "unix_rpc_over_compute_1024": rpc_over_compute(1024, unix=True),
+    "unix_echo_over_compute_512": echo_over_compute(512, unix=True),
+    "unix_echo_over_compute_1024": echo_over_compute(1024, unix=True),
+    "unix_tiny_qps_64": tiny_qps(64, unix=True),
+    "unix_tiny_qps_1": tiny_qps(1, unix=True),
+    "unix_stream_over_unary": stream_over_unary(unix=True),
+    "unix_cpu_64mb": cpu_64mb(unix=True),
 }

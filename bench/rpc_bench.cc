@@ -2,8 +2,8 @@
 //
 //   rpc_bench ATTENTION ECHO SERVER-PID [--serve | Google Benchmark flags]
 //
-// ATTENTION and ECHO are host:port of attention-server and of echo_server,
-// SERVER-PID the process of the former.
+// ATTENTION and ECHO are host:port or unix:PATH of attention-server and of
+// echo_server, SERVER-PID the process of the former.
 #include <benchmark/benchmark.h>
 
 #include <chrono>

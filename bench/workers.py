@@ -98,26 +98,44 @@ class Worker(Process):
 
 
 class Server(Process):
-    """A server that writes its port to a file."""
+    """A server that tells by a file that it listens."""
 
-    def __init__(self, command, log, port_file, **options):
-        self._port_file = pathlib.Path(port_file)
-        self._port_file.unlink(missing_ok=True)
+    def __init__(self, command, log, file, **options):
+        self._file = pathlib.Path(file)
+        self._file.unlink(missing_ok=True)
         self._target = None
         super().__init__(command, log, **options)
         self._log_path = log
 
     def target(self):
-        """host:port, once it listens."""
+        """Where it listens, once it does, as gRPC names it."""
         if self._target is None:
-            self._target = f"127.0.0.1:{self._port()}"
+            self._target = self._wait_for_target()
         return self._target
 
-    def _port(self):
+    def _wait_for_target(self):
         for _ in range(600):
-            if self._port_file.exists() and self._port_file.read_text().strip():
-                return self._port_file.read_text().strip()
+            target = self._target_in(self._file)
+            if target is not None:
+                return target
             if not self.running():
                 break
             time.sleep(0.1)
-        raise WorkerError(f"no port in {self._port_file}; see {self._log_path}")
+        raise WorkerError(f"no {self._file}; see {self._log_path}")
+
+
+class TcpServer(Server):
+    """Writes its port on loopback to the file."""
+
+    @staticmethod
+    def _target_in(file):
+        port = file.read_text().strip() if file.exists() else ""
+        return f"127.0.0.1:{port}" if port else None
+
+
+class UnixServer(Server):
+    """The file is the Unix socket itself."""
+
+    @staticmethod
+    def _target_in(file):
+        return f"unix:{file}" if file.is_socket() else None

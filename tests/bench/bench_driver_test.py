@@ -93,6 +93,23 @@ class RowsTest(unittest.TestCase):
                     self.assertTrue(report.reaches(
                         floor["aim"], floor["floor"], floor["better"]))
 
+    def test_a_row_over_a_unix_socket_stands_behind_that_over_tcp(self):
+        of_unix = [place for place, floor in enumerate(FLOORS)
+                   if floor["id"].startswith("unix_")]
+        self.assertEqual(len(of_unix), 8)
+        for place in of_unix:
+            row, tcp = FLOORS[place], FLOORS[place - 1]
+            with self.subTest(row["id"]):
+                self.assertEqual(row["id"], f"unix_{tcp['id']}")
+                self.assertEqual(row["better"], tcp["better"])
+                self.assertIn("over a Unix socket", row["what"])
+                self.assertIsNone(row["floor"])
+        for row in against.QUANTITIES:
+            if "rpc" in row or "qps" in row or "64mb" in row:
+                twin = row.removeprefix("unix_") if row.startswith(
+                    "unix_") else f"unix_{row}"
+                self.assertIn(twin, against.QUANTITIES)
+
     def test_the_median_run_counts(self):
         runs = [{"value": value, "load": LOAD} for value in (3, 1, 2)]
         chosen = driver.over_runs(runs)
@@ -356,13 +373,25 @@ class ServerTest(unittest.TestCase):
     def test_each_is_known_by_its_own_port_for_good(self):
         with tempfile.TemporaryDirectory() as folder:
             port = pathlib.Path(folder) / "port"
-            server = workers.Server(
+            server = workers.TcpServer(
                 ["/bin/sh", "-c", f"echo 1 > '{port}'; exec sleep 600"],
                 pathlib.Path(folder) / "log", port)
             self.addCleanup(server.end, patience=0.5)
             self.assertEqual(server.target(), "127.0.0.1:1")
             port.write_text("2")  # as another's with the same file would
             self.assertEqual(server.target(), "127.0.0.1:1")
+
+    def test_a_unix_socket_is_known_once_it_is_there(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "socket"
+            path.write_text("")  # one that has ended may leave a file
+            server = workers.UnixServer(
+                [sys.executable, "-c", "import socket, sys\n"
+                 f"socket.socket(socket.AF_UNIX).bind({str(path)!r})\n"
+                 "sys.stdin.read()"],
+                pathlib.Path(folder) / "log", path, stdin=subprocess.PIPE)
+            self.addCleanup(server.end, patience=0.5)
+            self.assertEqual(server.target(), f"unix:{path}")
 
 
 class WorkerTest(unittest.TestCase):
