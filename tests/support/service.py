@@ -45,12 +45,17 @@ def running_server(*flags, **arguments):
         os.environ["ATTENTION_SERVER"], *flags, **arguments)
 
 
-def channel(address, max_receive_bytes=-1):
-    """A channel; -1 lifts gRPC's limit of 4 MiB on what a client receives."""
-    return grpc.insecure_channel(
-        address, options=[
-            ("grpc.max_receive_message_length", max_receive_bytes),
-            ("grpc.max_send_message_length", -1)])
+def channel(address, max_receive_bytes=-1, ca=None):
+    """A channel with a connection of its own; -1 lifts gRPC's limit of 4 MiB on
+    what a client receives. `ca` is the file of an authority: with TLS."""
+    options = [("grpc.max_receive_message_length", max_receive_bytes),
+               ("grpc.max_send_message_length", -1),
+               ("grpc.use_local_subchannel_pool", 1)]
+    if ca is None:
+        return grpc.insecure_channel(address, options=options)
+    return grpc.secure_channel(
+        address, grpc.ssl_channel_credentials(pathlib.Path(ca).read_bytes()),
+        options=options)
 
 
 def violations(error):
