@@ -7,8 +7,6 @@
 #include <string>
 #include <utility>
 
-#include "server/core/pool/brief_lock.h"
-
 namespace attention::core {
 namespace {
 
@@ -213,7 +211,7 @@ void ComputePool::Submit(Computation computation,
   // one wake-up after the other.
   const bool for_all = job->HasTask() && job->computation[job->step].tasks > 1;
   {
-    const auto lock = BriefLock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     Enqueue(*job);
     // Those who look for work will find it, and soon those who run a brief job.
     const size_t soon =
@@ -265,7 +263,7 @@ void ComputePool::Work() {
     job->done(std::move(job->status));
     answered = job->for_many;
     job.reset();  // what `done` holds must not end under the lock
-    lock = BriefLock(mutex_);
+    lock.lock();
     if (brief) --brief_;
   }
 }
@@ -276,14 +274,14 @@ void ComputePool::WaitForWork(bool answered, std::unique_lock<std::mutex>& lock,
     ++looking_;
     lock.unlock();
     LookForWork();
-    lock = BriefLock(mutex_);
+    lock.lock();
     --looking_;
   }
   if (ready_.empty() && workspace.held_bytes() > Workspace::kKept) {
     // Another worker may have ended what it is of.
     lock.unlock();
     workspace.Trim();
-    lock = BriefLock(mutex_);
+    lock.lock();
   }
   wake_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
 }
@@ -306,7 +304,7 @@ bool ComputePool::Advance(Job& job, std::unique_lock<std::mutex>& lock,
     job.status = std::move(result);
     return true;
   }
-  lock = BriefLock(mutex_);
+  lock.lock();
   if (!result.ok()) Fail(job, task, std::move(result));
   --job.running;
   if (job.running > 0 || job.HasTask()) return false;

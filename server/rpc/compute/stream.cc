@@ -12,7 +12,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.pb.h"
-#include "server/core/pool/brief_lock.h"
 #include "server/rpc/compute/handler.h"
 #include "server/rpc/compute/reply.h"
 #include "server/rpc/door/idle_watch.h"
@@ -68,20 +67,20 @@ class AttentionStream final
         weak_from_this(),
         std::chrono::duration<double>(backend_.limits.max_stream_idle_seconds),
         [this] { return LookForProgress(); });
-    Advance(core::BriefLock(mutex_));
+    Advance(std::unique_lock<std::mutex>(mutex_));
   }
 
   void OnReadDone(bool ok) override {
     const auto bytes = static_cast<int64_t>(received_.Length());
     if (held_.arrival != nullptr) held_.arrival->OnMessage(bytes);
-    auto lock = core::BriefLock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     if (ok && end_ == End::kOpen) {
       ++under_way_;
       under_way_bytes_ += bytes;
       lock.unlock();
       // Nobody reads into received_ before reading_ is false.
       TakeMessage(bytes);
-      lock = core::BriefLock(mutex_);
+      lock.lock();
     } else if (end_ == End::kOpen) {
       end_ = End::kHalfClosed;
     }
@@ -91,7 +90,7 @@ class AttentionStream final
   }
 
   void OnWriteDone(bool ok) override {
-    auto lock = core::BriefLock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     Over(*writing_);
     writing_ = nullptr;
     moves_ = true;
@@ -102,14 +101,14 @@ class AttentionStream final
   void OnCancel() override {
     // Null after a refusal that had no memory for even that.
     if (held_.cancellation != nullptr) held_.cancellation->Cancel();
-    auto lock = core::BriefLock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     Break();
     Advance(std::move(lock));
   }
 
   void OnDone() override {
     {
-      const auto lock = core::BriefLock(mutex_);
+      const std::lock_guard<std::mutex> lock(mutex_);
       if (end_ != End::kHalfClosed && held_.arrival != nullptr) {
         held_.arrival->OnBroken();
       }
@@ -131,7 +130,7 @@ class AttentionStream final
   };
 
   void Drain() {
-    auto lock = core::BriefLock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     if (end_ == End::kOpen) end_ = End::kDraining;
     Advance(std::move(lock));
   }
@@ -140,7 +139,7 @@ class AttentionStream final
   // it goes on. While something is computed, it is the server that takes its
   // time.
   bool LookForProgress() {
-    auto lock = core::BriefLock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     if (finished_) return false;
     const bool moves = std::exchange(moves_, false);
     const bool unread = writing_ != nullptr;
@@ -211,7 +210,7 @@ class AttentionStream final
   void Answer(const std::shared_ptr<Message>& message,
               const grpc::Status& status) {
     if (!status.ok()) message->answer = ErrorAnswer(message->id, status);
-    auto lock = core::BriefLock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     answers_.push_back(message);
     Advance(std::move(lock));
   }
@@ -253,7 +252,7 @@ class AttentionStream final
     } else {
       return false;
     }
-    lock = core::BriefLock(mutex_);
+    lock.lock();
     return true;
   }
 

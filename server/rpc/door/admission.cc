@@ -3,14 +3,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/core/pool/brief_lock.h"
 #include "server/core/saturating.h"
 #include "server/rpc/door/status.h"
 
 namespace attention::rpc {
 
 void Admission::Ticket::Release() {
-  const auto lock = core::BriefLock(admission_.mutex_);
+  const std::lock_guard<std::mutex> lock(admission_.mutex_);
   if (!std::exchange(entered_, false)) return;
   for (size_t kind = 0; kind < memory::kKinds; ++kind) {
     if (taken_[kind] == 0) continue;
@@ -33,14 +32,14 @@ absl::Status Admission::Ticket::Take(std::initializer_list<Amount> amounts) {
   }
   // Without the lock: what is kept for later may have to be given back first.
   if (!ledger.Take(first, more)) {
-    const auto lock = core::BriefLock(admission_.mutex_);
+    const std::lock_guard<std::mutex> lock(admission_.mutex_);
     return OfLedger(memory::NotLent(ledger, "this request", bytes_, more));
   }
   for (const Amount& amount : amounts) {
     ledger.Give(first, amount.bytes);
     ledger.Count(amount.kind, amount.bytes);
   }
-  const auto lock = core::BriefLock(admission_.mutex_);
+  const std::lock_guard<std::mutex> lock(admission_.mutex_);
   for (const Amount& amount : amounts) {
     if (!entered_) {  // all has been given back meanwhile
       ledger.Give(amount.kind, amount.bytes);
@@ -53,7 +52,7 @@ absl::Status Admission::Ticket::Take(std::initializer_list<Amount> amounts) {
 }
 
 void Admission::Ticket::Return(Amount amount) {
-  const auto lock = core::BriefLock(admission_.mutex_);
+  const std::lock_guard<std::mutex> lock(admission_.mutex_);
   if (!entered_) return;  // given back already
   admission_.ledger_.Give(amount.kind, amount.bytes);
   taken_[static_cast<size_t>(amount.kind)] -= amount.bytes;
@@ -61,7 +60,7 @@ void Admission::Ticket::Return(Amount amount) {
 }
 
 void Admission::Ticket::Answered() {
-  const auto lock = core::BriefLock(admission_.mutex_);
+  const std::lock_guard<std::mutex> lock(admission_.mutex_);
   if (!std::exchange(answered_, true) && !is_stream_) --admission_.requests_;
 }
 
@@ -79,7 +78,7 @@ absl::Status Admission::EnterStream(int64_t bytes, Ticket& ticket) {
 }
 
 absl::Status Admission::TakePlace(int64_t bytes, Ticket& ticket) {
-  const auto lock = core::BriefLock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (draining_) {
     return WithReason(absl::UnavailableError("the server is draining"),
                       v1::ERROR_REASON_DRAINING);
@@ -114,7 +113,7 @@ absl::StatusOr<std::shared_ptr<Admission::Ticket>> Admission::Enter(
 void Admission::Drain() {
   std::list<std::function<void()>> listeners;
   {
-    const auto lock = core::BriefLock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     draining_ = true;
     listeners = drain_listeners_;
   }
@@ -126,7 +125,7 @@ Admission::DrainWatch Admission::OnDrain(
   DrainWatch watch;
   bool now = false;
   {
-    const auto lock = core::BriefLock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     watch.listener_ = drain_listeners_.insert(drain_listeners_.end(), listener);
     watch.admission_ = this;
     now = draining_;
@@ -149,12 +148,12 @@ Admission::DrainWatch& Admission::DrainWatch::operator=(
 }
 
 int32_t Admission::requests() const {
-  const auto lock = core::BriefLock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   return requests_;
 }
 
 bool Admission::idle() const {
-  const auto lock = core::BriefLock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   return tickets_ == 0;
 }
 
