@@ -8,7 +8,7 @@ QUICK = ("3 restarts under load instead of 100, and 1 instead of 20 with retries
 
 TARGETS = ("attention-server", "attention", "python_stubs")
 
-PARTS = ("roll", "descriptors", "attack", "ledger")
+PARTS = ("roll", "descriptors", "attack", "ledger", "bounded", "responsive")
 
 
 def prove(context):

@@ -115,8 +115,8 @@ class Server:
         return {name: max(look[name] for look in looks) for name in looks[0]}
 
     def more_than(self, usual):
-        return {name: bytes - usual[name] for name, bytes in self.holds().items()
-                if bytes > usual[name]}
+        return {name: held - usual[name] for name, held in self.holds().items()
+                if held > usual[name]}
 
 
 def prove_attack(name, tls, seconds, quick, claims):

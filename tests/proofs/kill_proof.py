@@ -8,9 +8,7 @@ where the Python tests run: PYTHONPATH has the stubs, ATTENTION_SERVER the
 server. --quick kills it 20 times, not 200.
 """
 
-import hashlib
 import pathlib
-import struct
 import sys
 import tempfile
 import threading
@@ -22,6 +20,7 @@ import numpy as np
 import service
 from attention.v1 import attention_pb2 as pb
 from attention.v1 import attention_pb2_grpc
+from canonical_form import canonical_sha256
 
 sys.path.insert(0, str(service.ROOT / "scripts"))
 from proofs.program import main  # noqa: E402
@@ -35,35 +34,6 @@ LATEST_KILL = 0.4
 
 # How many kills a set is looked at again before it is deleted.
 KEPT_ROUNDS = 3
-
-PATHS = tuple(f"{owner}.{part}" for owner in ("query", "key", "value", "output")
-              for part in ("weight", "bias"))
-
-
-def integer(number):
-    return struct.pack("<q", number)
-
-
-def canonical_sha256(header, data):
-    """The SHA-256 of a set whose tensors' bytes are in `data` by path."""
-    weights = header.weights
-    digest = hashlib.sha256(b"attention-weights-1\n")
-    for number in (weights.query.weight.dtype, weights.layout,
-                   weights.num_heads,
-                   weights.num_kv_heads or weights.num_heads):
-        digest.update(integer(number))
-    for path in PATHS:
-        owner, part = path.split(".")
-        projection = getattr(weights, owner)
-        if not (weights.HasField(owner) and projection.HasField(part)):
-            digest.update(integer(0))
-            continue
-        shape = getattr(projection, part).shape
-        digest.update(integer(len(shape)))
-        for axis in shape:
-            digest.update(integer(axis))
-        digest.update(data[path])
-    return digest.hexdigest()
 
 
 def streamed_sha256(stub, version):
@@ -79,7 +49,7 @@ def streamed_sha256(stub, version):
         elif kind == "chunk":
             data.setdefault(part.chunk.tensor, bytearray())
             data[part.chunk.tensor] += part.chunk.data
-    return canonical_sha256(header, data)
+    return canonical_sha256(header.weights, data)
 
 
 class Requests:
