@@ -109,7 +109,7 @@ class Context:
                     id, "exit code of the program that proves it", code, 0,
                     False)
 
-    def prove_by_script(self, id, script, *arguments):
+    def prove_by_script(self, id, script, *arguments, **environment):
         """The same of a program in tests/proofs, which runs where the Python
         tests do, with what has been built."""
         self.prove_by(
@@ -120,4 +120,5 @@ class Context:
                     (str(self.build / "generated/python"),
                      str(self.root / "tests/support"))),
                 ATTENTION_SERVER=str(self.build / "server/attention-server"),
-                ATTENTION_CLI=str(self.build / "client/cpp/attention")))
+                ATTENTION_CLI=str(self.build / "client/cpp/attention"),
+                **environment))

@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import gzip
 import multiprocessing
+import os
 import resource
 import socket
 import ssl
@@ -258,23 +259,23 @@ def uploads(target, seconds):
 def read_large_set(stack, target, count, then=lambda connection: None):
     """Begins `count` GetWeights of 12 MiB, and reads 64 KiB of each at most;
     the set is deleted meanwhile."""
-    width = 1024
+    width, name = 1024, f"large-{os.getpid()}"
     stub = attention_pb2_grpc.AttentionServiceStub(
         stack.enter_context(target.channel()))
     side = pb.Projection(weight=service.tensor(
         np.ones((width, width), np.float32)))
-    stub.SetWeights(pb.SetWeightsRequest(name="large", weights=pb.WeightSet(
+    stub.SetWeights(pb.SetWeightsRequest(name=name, weights=pb.WeightSet(
         num_heads=1, layout=pb.LAYOUT_IN_OUT, query=side, key=side,
         value=side)))
     body = message(pb.GetWeightsRequest(weight_set=pb.WeightSetSelector(
-        name="large")).SerializeToString())
+        name=name)).SerializeToString())
     for _ in range(count):
         connection = stack.enter_context(target.connect())
         stream = connection.start(GET)
         connection.data(stream, body, end=True)
         connection.read_until(lambda kind, flags, of: of == stream)
         then(connection)
-    stub.DeleteWeights(pb.DeleteWeightsRequest(name="large"))
+    stub.DeleteWeights(pb.DeleteWeightsRequest(name=name))
 
 
 @contextlib.contextmanager

@@ -6,14 +6,16 @@ its default flags in a control group of 512 MiB, as a container has, which takes
 root. Both are used by random clients (mixed_clients.py) while every attack
 (attacks.py) has its turn, two at a time. One line per claim (scripts/proofs).
 PYTHONPATH has the stubs and tests/support, ATTENTION_SERVER the server. --quick
-leaves out the control group and most attacks.
+leaves out the control group and most attacks. With names of attacks, those alone.
 """
 
+import argparse
 import contextlib
 import os
 import pathlib
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -120,16 +122,19 @@ def times_it_ended(pairs, seconds, flags, preexec_fn):
                         attack_together(address, process, names, seconds,
                                         100 * len(pairs))
                         ask(stub)
-            except (Ended, grpc.RpcError) as why:
+            except (Ended, grpc.RpcError, subprocess.TimeoutExpired) as why:
+                # It is gone, or it neither computes nor stops any more.
                 ended += 1
                 print(f"attention: ended by {' and '.join(names)} "
-                      f"(exit code {process.returncode}, {why!r}):\n"
+                      f"(exit code {process.poll()}, {why!r}):\n"
                       + log.read_text()[-2000:], file=sys.stderr)
+                process.kill()
     return ended
 
 
 def prove(claims, options):
-    names = list(QUICK_ATTACKS if options.quick else ATTACKS)
+    names = list(options.names
+                 or (QUICK_ATTACKS if options.quick else ATTACKS))
     seconds = QUICK_SECONDS if options.quick else SECONDS
     random.Random(1).shuffle(names)
     pairs = [names[i:i + 2] for i in range(0, len(names), 2)]
@@ -148,4 +153,7 @@ def prove(claims, options):
 
 
 if __name__ == "__main__":
-    main(prove)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", metavar="ATTACK", nargs="*",
+                        choices=[*ATTACKS, []])
+    main(prove, parser)
