@@ -7,7 +7,6 @@
 #include "proto/error_text.h"
 #include "proto/field_error.h"
 #include "server/weights/check_finite.h"
-#include "server/weights/give_back_pages.h"
 #include "server/weights/layer_of.h"
 #include "server/weights/named_tensor.h"
 
@@ -71,8 +70,6 @@ absl::StatusOr<std::unique_ptr<WeightSetVersion>> WeightSetVersion::MakeChecked(
   if (!prepared.ok()) return prepared;
   return version;
 }
-
-WeightSetVersion::~WeightSetVersion() { GiveBackPages(record_.contents); }
 
 void WeightSetVersion::Number(int64_t version,
                               std::chrono::system_clock::time_point time) {

@@ -53,9 +53,6 @@ class WeightSetVersion {
   static absl::StatusOr<std::unique_ptr<WeightSetVersion>> MakeChecked(
       Record record, const WeightSetDims& dims, memory::Loan held = {});
 
-  // Gives the memory of the tensors back to the system.
-  ~WeightSetVersion();
-
   // Says which version this is, where it was not known before the contents were
   // checked. Before it is shared only.
   void Number(int64_t version, std::chrono::system_clock::time_point time);

@@ -8,8 +8,8 @@
 #include "proto/error_text.h"
 #include "proto/field_error.h"
 #include "server/core/saturating.h"
+#include "server/memory/allocated.h"
 #include "server/weights/check_finite.h"
-#include "server/weights/give_back_pages.h"
 
 namespace attention::weights {
 
@@ -18,6 +18,9 @@ using absl::StrCat;
 namespace {
 
 const auto kInsideString = static_cast<int64_t>(std::string().capacity());
+
+// Less is not worth a call of the system.
+constexpr int64_t kWorthReleasing = int64_t{1} << 20;
 
 }  // namespace
 
@@ -51,8 +54,6 @@ WeightSetBuilder::WeightSetBuilder(WeightSetVersion::Record record,
   hash_.BeginTensor();
 }
 
-WeightSetBuilder::~WeightSetBuilder() { GiveBackPages(record_.contents); }
-
 absl::Status WeightSetBuilder::Grow(std::string& data, int64_t bytes,
                                     int64_t size) {
   const auto capacity = static_cast<int64_t>(data.capacity());
@@ -69,12 +70,14 @@ absl::Status WeightSetBuilder::Grow(std::string& data, int64_t bytes,
     std::string moved;
     moved.reserve(static_cast<size_t>(larger));
     moved.append(data);
-    GiveBackPages(data);
     data = std::move(moved);
   } catch (...) {
     held_.Return(larger + 1);
     throw;
   }
+  // What an allocator keeps of it is too small for the next move, and would lie
+  // idle until the end.
+  if (capacity >= kWorthReleasing) memory::ReleaseToSystem(capacity);
   // The room inside a string's own object is nobody's.
   if (capacity > kInsideString) held_.Return(capacity + 1);
   return absl::OkStatus();

@@ -33,9 +33,6 @@ class WeightSetBuilder {
   static absl::StatusOr<std::unique_ptr<WeightSetBuilder>> Start(
       WeightSetVersion::Record record, memory::Ledger& ledger);
 
-  // Gives the memory of what was taken back to the system.
-  ~WeightSetBuilder();
-
   WeightSetBuilder(const WeightSetBuilder&) = delete;
   WeightSetBuilder& operator=(const WeightSetBuilder&) = delete;
 
