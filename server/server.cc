@@ -176,8 +176,10 @@ Server::Server(const Config& config, const rpc::ServerFacts& facts,
                                          buffers_, *ledger_, admission_,
                                          uploads_, config.limits, facts})),
       health_({kServiceName}, config.limits.max_open_streams, DoorOfAll()),
-      reflection_(AllServices(), config.limits.max_open_streams,
-                  admission_.arrivals()),
+      reflection_(AllServices(),
+                  {&admission_, admission_.arrivals(), compute_,
+                   config.limits.max_axis, /*is_stream=*/true},
+                  config.limits.max_transfer_idle_seconds),
       unknown_methods_(rpc::NewUnknownMethods(AllServices(), DoorOfAll())) {
   ledger_->set_on_shortage([this] { buffers_.ReleaseIdle(); });
 }

@@ -135,6 +135,11 @@ void Connections::End(Connection& connection) {
 }
 
 void Connections::EndFor(Connection& connection, const std::string& why) {
+  // Reset when it is closed: a client that does not read would else keep what
+  // was to be sent to it, and a place of the system's, for a minute.
+  constexpr linger kReset{/*l_onoff=*/1, /*l_linger=*/0};
+  setsockopt(connection.duplicate.get(), SOL_SOCKET, SO_LINGER, &kReset,
+             sizeof(kReset));
   End(connection);
   const rpc::LineLimit::Verdict verdict = endings_->Ask();
   if (!verdict.write) return;

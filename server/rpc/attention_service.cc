@@ -33,24 +33,41 @@ using weights::WeightSetVersion;
 // can read it whatever annotations the versions have.
 constexpr size_t kMaxPageBytes = size_t{2} << 20;
 
+// As many of `versions` as fit, but one at least, and their bytes.
+std::pair<size_t, size_t> FittingPage(
+    const std::vector<weights::Listed>& versions) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < versions.size(); ++i) {
+    const size_t next = SummaryToProto(versions[i]).ByteSizeLong();
+    if (i > 0 && bytes + next > kMaxPageBytes) return {i, bytes};
+    bytes += next;
+  }
+  return {versions.size(), bytes};
+}
+
 absl::Status List(const weights::Catalog& catalog,
-                  const v1::ListWeightsRequest& request,
+                  const v1::ListWeightsRequest& request, Call& call,
                   v1::ListWeightsResponse& reply) {
   weights::ListRequest list{request.name(), request.latest_only(),
                             request.page_size(), request.page_token()};
-  while (true) {
-    absl::StatusOr<weights::ListPage> page = catalog.List(list);
+  absl::StatusOr<weights::ListPage> page = catalog.List(list);
+  if (!page.ok()) return page.status();
+  const auto [count, bytes] = FittingPage(page->versions);
+  if (count < page->versions.size()) {
+    list.page_size = static_cast<int32_t>(count);
+    page = catalog.List(list);
     if (!page.ok()) return page.status();
-    reply.Clear();
-    for (const weights::Listed& listed : page->versions) {
-      *reply.add_versions() = SummaryToProto(listed);
-    }
-    reply.set_next_page_token(page->next_page_token);
-    if (page->versions.size() <= 1 || reply.ByteSizeLong() <= kMaxPageBytes) {
-      return absl::OkStatus();
-    }
-    list.page_size = static_cast<int32_t>(page->versions.size() / 2);
   }
+  // As a message, whose strings take about as much again, and as its bytes.
+  constexpr int64_t kTimes = 3;
+  absl::Status lent = call.TakeBytes(
+      {{memory::Kind::kReplies, kTimes * static_cast<int64_t>(bytes)}});
+  if (!lent.ok()) return lent;
+  for (const weights::Listed& listed : page->versions) {
+    *reply.add_versions() = SummaryToProto(listed);
+  }
+  reply.set_next_page_token(page->next_page_token);
+  return absl::OkStatus();
 }
 
 google::protobuf::Duration DurationOf(double seconds) {
@@ -275,7 +292,7 @@ class AttentionService final : public Base {
     return ServeMessage<v1::SetWeightsRequest, v1::SetWeightsResponse>(
         *context, DoorOf(backend_), "SetWeights", request, reply,
         [this](const CallPointer& call, const auto& message, auto& answer) {
-          OnWriter(call, [this, call, &message, &answer] {
+          On(backend_.writer, call, [this, call, &message, &answer] {
             return Set(message, backend_.limits, backend_.catalog, *call,
                        answer);
           });
@@ -297,7 +314,10 @@ class AttentionService final : public Base {
     return ServeMessage<v1::ListWeightsRequest, v1::ListWeightsResponse>(
         *context, DoorOf(backend_), "ListWeights", request, reply,
         [this](const CallPointer& call, const auto& message, auto& answer) {
-          call->Finish(List(backend_.catalog, message, answer));
+          // A page of many annotations takes a reactor too long.
+          On(backend_.compute, call, [this, &call = *call, &message, &answer] {
+            return List(backend_.catalog, message, call, answer);
+          });
         });
   }
 
@@ -307,7 +327,7 @@ class AttentionService final : public Base {
     return ServeMessage<v1::DeleteWeightsRequest, v1::DeleteWeightsResponse>(
         *context, DoorOf(backend_), "DeleteWeights", request, reply,
         [this](const CallPointer& call, const auto& message, auto& answer) {
-          OnWriter(call, [this, &message, &answer] {
+          On(backend_.writer, call, [this, &message, &answer] {
             return Delete(message, backend_.catalog, answer);
           });
         });
@@ -318,7 +338,7 @@ class AttentionService final : public Base {
     return ServeMessage<v1::SetLabelRequest, v1::SetLabelResponse>(
         *context, DoorOf(backend_), "SetLabel", request, reply,
         [this](const CallPointer& call, const auto& message, auto& answer) {
-          OnWriter(call, [this, &message, &answer] {
+          On(backend_.writer, call, [this, &message, &answer] {
             return MoveLabel(message, backend_.catalog, answer);
           });
         });
@@ -340,14 +360,14 @@ class AttentionService final : public Base {
  private:
   // Runs `body`, which may block, on the writer's thread, and answers with what
   // it returns.
-  void OnWriter(const std::shared_ptr<Call>& call,
-                std::function<absl::Status()> body) {
-    backend_.writer.Submit(
-        {{1, [body = std::move(body)](int64_t,
-                                      core::Workspace&) { return body(); }}},
-        call->cancellation(), [call](const absl::Status& status) {
-          call->Guard([&] { call->Finish(FromPool(status)); });
-        });
+  // Runs `body` on `pool`, and finishes the call with its status.
+  static void On(core::ComputePool& pool, const std::shared_ptr<Call>& call,
+                 std::function<absl::Status()> body) {
+    pool.Submit({{1, [body = std::move(body)](
+                         int64_t, core::Workspace&) { return body(); }}},
+                call->cancellation(), [call](const absl::Status& status) {
+                  call->Guard([&] { call->Finish(FromPool(status)); });
+                });
   }
 
   const Backend backend_;

@@ -24,14 +24,25 @@ using Base = Contract::WithRawCallbackMethod_Check<
     Contract::WithRawCallbackMethod_Watch<Contract::Service>>;
 using Serving = HealthCheckResponse::ServingStatus;
 
+absl::Status Cancelled() {
+  return absl::CancelledError("cancelled by the caller");
+}
+
 // One Watch. What is not said otherwise REQUIRES the lock of the service.
 class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   // `done` is called last, without the lock. `mutex` is the service's.
-  Watch(std::mutex& mutex, bool known, std::function<void(Watch*)> done)
-      : mutex_(mutex), known_(known), done_(std::move(done)) {}
+  Watch(std::mutex& mutex, std::function<void(Watch*)> done)
+      : mutex_(mutex), done_(std::move(done)) {}
 
-  // Whether the service is one that this server speaks for.
+  // What belongs to the call, until gRPC is done. Without the lock.
+  void Hold(Held held) { held_ = std::move(held); }
+
+  // Starts for `call`; `known` is whether this server speaks for the service.
+  void Start(std::shared_ptr<Call> call, bool known) {
+    call_ = std::move(call);
+    known_ = known;
+  }
   bool known() const { return known_; }
 
   // What is to be told, once what is being told has gone out.
@@ -40,7 +51,7 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     Advance();
   }
 
-  void End(grpc::Status status) {
+  void End(absl::Status status) {
     if (ending_) return;
     ending_ = true;
     end_ = std::move(status);
@@ -56,20 +67,16 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
   void OnCancel() override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    End(Cancelled());
+    if (call_ != nullptr) End(Cancelled());
   }
   void OnDone() override { done_(this); }
 
  private:
-  static grpc::Status Cancelled() {
-    return ToGrpcStatus(absl::CancelledError("cancelled by the caller"));
-  }
-
   void Advance() {
     if (writing_ || finished_) return;
     if (ending_) {
       finished_ = true;
-      return Finish(end_);
+      return call_->Finish(end_);
     }
     if (wanted_ == told_) return;
     told_ = wanted_;
@@ -81,12 +88,14 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   std::mutex& mutex_;
-  const bool known_;
   const std::function<void(Watch*)> done_;
+  Held held_;
+  std::shared_ptr<Call> call_;  // null if it was refused before it started
+  bool known_ = false;
   Serving told_ = HealthCheckResponse::UNKNOWN;  // never wanted
   Serving wanted_ = HealthCheckResponse::UNKNOWN;
   grpc::ByteBuffer bytes_;
-  grpc::Status end_;
+  absl::Status end_;
   bool writing_ = false;
   bool ending_ = false;
   bool finished_ = false;
@@ -125,26 +134,25 @@ class Health::Impl final : public Base {
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Watch(
       grpc::CallbackServerContext* context,
       const grpc::ByteBuffer* request) override {
-    ArrivalOf(*context, door_.arrivals, request);
-    HealthCheckRequest message;
-    // gRPC's own object, which nobody else reads.
-    absl::Status status = ReadShort(const_cast<grpc::ByteBuffer&>(*request),
-                                    "Health.Watch", message);
     // gRPC calls no reaction before this function has returned.
-    auto* const watch = new rpc::Watch(mutex_, Knows(message.service()),
-                                       [this](auto* done) { Forget(done); });
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (status.ok() && ended_) status = Draining();
-    if (status.ok() && watches_.size() >= max_watches_) {
-      status =
-          Busy(absl::StrCat(watches_.size(), " watches of health are open"),
-               "--max-open-streams");
-    }
-    if (status.ok()) {
-      watches_.insert(watch);
-      watch->Tell(StatusOf(watch->known()));
-    } else {
-      watch->End(ToGrpcStatus(status));
+    auto* const watch =
+        new rpc::Watch(mutex_, [this](auto* done) { Forget(done); });
+    try {
+      watch->Hold(Admit(
+          *context, door_, "Health.Watch", request,
+          [watch](grpc::Status status) { watch->Finish(std::move(status)); },
+          [&](const std::shared_ptr<Call>& call) {
+            HealthCheckRequest message;
+            // gRPC's own object, which nobody else reads.
+            const absl::Status status =
+                ReadShort(const_cast<grpc::ByteBuffer&>(*request),
+                          "Health.Watch", message);
+            if (!status.ok()) return call->Finish(status);
+            StartWatch(call, Knows(message.service()), *watch);
+          }));
+    } catch (const std::bad_alloc&) {
+      // Thrown before there was a call, so nobody else answers.
+      watch->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});
     }
     return watch;
   }
@@ -158,10 +166,24 @@ class Health::Impl final : public Base {
   void EndWatches() {
     const std::lock_guard<std::mutex> lock(mutex_);
     ended_ = true;
-    for (auto* const watch : watches_) watch->End(ToGrpcStatus(Draining()));
+    for (auto* const watch : watches_) watch->End(Draining());
   }
 
  private:
+  void StartWatch(const std::shared_ptr<Call>& call, bool known,
+                  rpc::Watch& watch) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (ended_) return call->Finish(Draining());
+    if (watches_.size() >= max_watches_) {
+      return call->Finish(
+          Busy(absl::StrCat(watches_.size(), " watches of health are open"),
+               "--max-open-streams"));
+    }
+    watch.Start(call, known);
+    watches_.insert(&watch);
+    watch.Tell(StatusOf(known));
+  }
+
   static absl::Status Draining() {
     return WithReason(absl::UnavailableError("the server is draining"),
                       v1::ERROR_REASON_DRAINING);

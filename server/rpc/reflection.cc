@@ -1,254 +1,228 @@
 #include "server/rpc/reflection.h"
 
-#include <google/protobuf/descriptor.h>
-#include <google/protobuf/descriptor.pb.h>
-
-#include <atomic>
-#include <cassert>
-#include <map>
-#include <set>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
-#include "proto/error_text.h"
+#include "server/rpc/door/idle_watch.h"
 #include "server/rpc/door/message.h"
 #include "server/rpc/door/serve.h"
 #include "server/rpc/door/status.h"
+#include "server/rpc/reflection_index.h"
 
 namespace attention::rpc {
 namespace {
 
-using google::protobuf::Descriptor;
-using google::protobuf::EnumDescriptor;
-using google::protobuf::FileDescriptor;
 using grpc::reflection::v1::ServerReflectionRequest;
-using grpc::reflection::v1::ServerReflectionResponse;
 using Stream = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-// What can be told. protobuf's own pool of descriptors is not asked for names
-// that a client chose: it remembers for ever each that it does not have.
-class Index {
- public:
-  explicit Index(const std::vector<std::string>& services)
-      : services_(services) {
-    // Else nothing here would refer to them, and the linker leave them out.
-    grpc::reflection::v1alpha::ServerReflectionRequest::descriptor();
-    const auto& pool = *google::protobuf::DescriptorPool::generated_pool();
-    for (const std::string& name : services) {
-      const auto* const service = pool.FindServiceByName(name);
-      assert(service != nullptr);
-      AddFile(*service->file());
-    }
-  }
-
-  ServerReflectionResponse Answer(
-      const ServerReflectionRequest& request) const {
-    using Request = ServerReflectionRequest;
-    ServerReflectionResponse response;
-    response.set_valid_host(request.host());
-    *response.mutable_original_request() = request;
-    switch (request.message_request_case()) {
-      case Request::kFileByFilename:
-        TellFile(files_, "file", request.file_by_filename(), response);
-        break;
-      case Request::kFileContainingSymbol:
-        TellFile(symbols_, "symbol", request.file_containing_symbol(),
-                 response);
-        break;
-      case Request::kFileContainingExtension: {
-        const auto& asked = request.file_containing_extension();
-        Refuse(absl::StatusCode::kNotFound,
-               absl::StrCat("no extension ", asked.extension_number(), " of ",
-                            Quoted(asked.containing_type())),
-               response);
-        break;
-      }
-      case Request::kAllExtensionNumbersOfType: {
-        const std::string& type = request.all_extension_numbers_of_type();
-        if (!messages_.contains(type)) {
-          Refuse(absl::StatusCode::kNotFound,
-                 absl::StrCat("no message ", Quoted(type)), response);
-          break;
-        }
-        // Messages of proto3 have none.
-        response.mutable_all_extension_numbers_response()->set_base_type_name(
-            type);
-        break;
-      }
-      case Request::kListServices:
-        for (const std::string& name : services_) {
-          response.mutable_list_services_response()->add_service()->set_name(
-              name);
-        }
-        break;
-      case Request::MESSAGE_REQUEST_NOT_SET:
-        Refuse(absl::StatusCode::kInvalidArgument,
-               "message_request is not set; expected one of its fields",
-               response);
-        break;
-    }
-    return response;
-  }
-
- private:
-  using Files = std::map<std::string, const FileDescriptor*>;
-
-  void AddFile(const FileDescriptor& file) {
-    if (!files_.emplace(file.name(), &file).second) return;
-    for (int i = 0; i < file.dependency_count(); ++i) {
-      AddFile(*file.dependency(i));
-    }
-    for (int i = 0; i < file.message_type_count(); ++i) {
-      AddMessage(*file.message_type(i));
-    }
-    for (int i = 0; i < file.enum_type_count(); ++i) {
-      AddEnum(*file.enum_type(i));
-    }
-    for (int i = 0; i < file.service_count(); ++i) {
-      const auto& service = *file.service(i);
-      symbols_.emplace(service.full_name(), &file);
-      for (int j = 0; j < service.method_count(); ++j) {
-        symbols_.emplace(service.method(j)->full_name(), &file);
-      }
-    }
-  }
-
-  void AddMessage(const Descriptor& message) {
-    symbols_.emplace(message.full_name(), message.file());
-    messages_.insert(message.full_name());
-    for (int i = 0; i < message.field_count(); ++i) {
-      symbols_.emplace(message.field(i)->full_name(), message.file());
-    }
-    for (int i = 0; i < message.oneof_decl_count(); ++i) {
-      symbols_.emplace(message.oneof_decl(i)->full_name(), message.file());
-    }
-    for (int i = 0; i < message.nested_type_count(); ++i) {
-      AddMessage(*message.nested_type(i));
-    }
-    for (int i = 0; i < message.enum_type_count(); ++i) {
-      AddEnum(*message.enum_type(i));
-    }
-  }
-
-  void AddEnum(const EnumDescriptor& type) {
-    symbols_.emplace(type.full_name(), type.file());
-    for (int i = 0; i < type.value_count(); ++i) {
-      symbols_.emplace(type.value(i)->full_name(), type.file());
-    }
-  }
-
-  static void Refuse(absl::StatusCode code, const std::string& text,
-                     ServerReflectionResponse& response) {
-    auto& error = *response.mutable_error_response();
-    error.set_error_code(static_cast<int32_t>(code));
-    error.set_error_message(text);
-  }
-
-  static void TellFile(const Files& among, const char* kind,
-                       const std::string& name,
-                       ServerReflectionResponse& response) {
-    const auto found = among.find(name);
-    if (found == among.end()) {
-      return Refuse(absl::StatusCode::kNotFound,
-                    absl::StrCat("no ", kind, " ", Quoted(name)), response);
-    }
-    std::set<const FileDescriptor*> told;
-    Tell(*found->second, told, response);
-  }
-
-  // A file, and then what it imports.
-  static void Tell(const FileDescriptor& file,
-                   std::set<const FileDescriptor*>& told,
-                   ServerReflectionResponse& response) {
-    if (!told.insert(&file).second) return;
-    google::protobuf::FileDescriptorProto described;
-    file.CopyTo(&described);
-    response.mutable_file_descriptor_response()->add_file_descriptor_proto(
-        described.SerializeAsString());
-    for (int i = 0; i < file.dependency_count(); ++i) {
-      Tell(*file.dependency(i), told, response);
-    }
-  }
-
-  const std::vector<std::string> services_;
-  Files files_;
-  Files symbols_;
-  std::set<std::string> messages_;
-};
+constexpr char kMethod[] = "ServerReflectionInfo";
 
 // Reads a request, answers it, reads the next.
-class ReflectionStream final : public Stream {
+class ReflectionStream final
+    : public Stream,
+      public std::enable_shared_from_this<ReflectionStream> {
  public:
-  // `done` is called last.
-  ReflectionStream(const Index& index, std::shared_ptr<Arrival> arrival,
-                   std::function<void()> done)
-      : index_(index), arrival_(std::move(arrival)), done_(std::move(done)) {}
+  ReflectionStream(grpc::CallbackServerContext& context,
+                   const ReflectionIndex& index, Admission& admission,
+                   double max_idle_seconds)
+      : context_(context),
+        index_(index),
+        admission_(admission),
+        max_idle_seconds_(max_idle_seconds) {}
 
-  void Start() { StartRead(&request_); }
+  // Lives until OnDone.
+  void KeepAlive() { self_ = shared_from_this(); }
+  void Hold(Held held) { held_ = std::move(held); }
+
+  // Starts to read for `call`.
+  void Start(std::shared_ptr<Call> call) {
+    call_ = std::move(call);
+    const absl::Status lent =
+        call_->TakeBytes({{memory::Kind::kReplies, index_.largest()}});
+    if (!lent.ok()) return call_->Finish(lent);
+    drain_watch_ = admission_.OnDrain([weak = weak_from_this()] {
+      const auto stream = weak.lock();
+      if (stream != nullptr) stream->End(Draining());
+    });
+    idle_watch_.Start(weak_from_this(),
+                      std::chrono::duration<double>(max_idle_seconds_),
+                      [this] { return LookForProgress(); });
+    Read();
+  }
 
   void OnReadDone(bool ok) override {
-    // Also after a cancellation, when nobody reads the status any more.
-    if (!ok) return Finish(grpc::Status::OK);
-    if (arrival_ != nullptr) {
-      arrival_->OnMessage(static_cast<int64_t>(request_.Length()));
+    if (ok && held_.arrival != nullptr) {
+      held_.arrival->OnMessage(static_cast<int64_t>(received_.Length()));
     }
-    ServerReflectionRequest message;
-    const absl::Status status =
-        ReadShort(request_, "ServerReflectionInfo", message);
-    if (!status.ok()) return Finish(ToGrpcStatus(status));
-    response_ = SerializeMessage(index_.Answer(message));
-    StartWrite(&response_);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (ended_) return;
+      moves_ = true;
+      // From here on only what follows ends the call.
+      busy_ = true;
+      is_read_ = !ok && !context_.IsCancelled();
+    }
+    if (!ok) return call_->Finish(absl::OkStatus());
+    call_->Guard([this] { Answer(); });
   }
 
   void OnWriteDone(bool ok) override {
-    if (ok) return StartRead(&request_);
-    Finish(ToGrpcStatus(absl::CancelledError("cancelled by the caller")));
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      moves_ = true;
+    }
+    if (!ok) {
+      // The idle watch's end of it, or the client's own.
+      return call_->Finish(
+          stalled() ? Stalled()
+                    : absl::CancelledError("cancelled by the caller"));
+    }
+    Read();
+  }
+
+  void OnCancel() override {
+    // Null after a refusal that had no memory for even that.
+    if (held_.cancellation != nullptr) held_.cancellation->Cancel();
   }
 
   void OnDone() override {
-    // Whatever else was sent, nobody has read it.
-    if (arrival_ != nullptr) arrival_->OnBroken();
-    done_();
-    delete this;
+    if (!is_read_ && held_.arrival != nullptr) held_.arrival->OnBroken();
+    idle_watch_.Stop();
+    {
+      // A look that has begun may come later, when the context is gone.
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ended_ = true;
+    }
+    if (held_.ticket != nullptr) held_.ticket->Release();
+    const auto last = std::move(self_);
   }
 
  private:
-  const Index& index_;
-  const std::shared_ptr<Arrival> arrival_;
-  const std::function<void()> done_;
-  grpc::ByteBuffer request_;
+  void Read() {
+    absl::Status wanted;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      busy_ = false;
+      wanted = wanted_end_;
+      if (wanted.ok()) return StartRead(&received_);
+      ended_ = true;
+    }
+    call_->Finish(wanted);
+  }
+
+  void Answer() {
+    ServerReflectionRequest message;
+    const absl::Status status = ReadShort(received_, kMethod, message);
+    if (!status.ok()) return call_->Finish(status);
+    response_ = SerializeMessage(index_.Answer(message));
+    call_->add_reply_bytes(static_cast<int64_t>(response_.Length()));
+    StartWrite(&response_);
+  }
+
+  // Ends the stream: now if it waits for the client, else after what is being
+  // answered.
+  void End(const absl::Status& status) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      wanted_end_ = status;
+      if (ended_ || busy_) return;
+      ended_ = true;
+    }
+    call_->Finish(status);
+  }
+
+  // Ends a stream whose client neither asks nor reads; whether it goes on.
+  bool LookForProgress() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (ended_) return false;
+      if (std::exchange(moves_, false)) return true;
+      stalled_ = true;
+      // What is being written cannot be followed by a status.
+      if (busy_) {
+        context_.TryCancel();
+        return false;
+      }
+    }
+    End(Stalled());
+    return false;
+  }
+
+  bool stalled() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return stalled_;
+  }
+
+  absl::Status Stalled() const {
+    return WithReason(absl::AbortedError(absl::StrCat(
+                          "nothing was asked or read in ", max_idle_seconds_,
+                          " s, the time that --max-transfer-idle sets")),
+                      v1::ERROR_REASON_STALLED,
+                      {{"flag", "--max-transfer-idle"}});
+  }
+
+  static absl::Status Draining() {
+    return WithReason(absl::UnavailableError("the server is draining"),
+                      v1::ERROR_REASON_DRAINING);
+  }
+
+  grpc::CallbackServerContext& context_;
+  const ReflectionIndex& index_;
+  Admission& admission_;
+  const double max_idle_seconds_;
+  std::shared_ptr<ReflectionStream> self_;
+  Held held_;
+  std::shared_ptr<Call> call_;
+  Admission::DrainWatch drain_watch_;
+  IdleWatch idle_watch_;
+  grpc::ByteBuffer received_;
   grpc::ByteBuffer response_;
+
+  std::mutex mutex_;   // guards what follows
+  bool busy_ = false;  // a request is being answered
+  bool moves_ = true;  // something came or went since the last look
+  bool stalled_ = false;
+  bool ended_ = false;    // answered, or about to be
+  bool is_read_ = false;  // to the end of what the client sends
+  absl::Status wanted_end_;
 };
 
 // The streams of both services.
 class Streams {
  public:
-  Streams(const std::vector<std::string>& services, int32_t max_streams,
-          const Arrivals& arrivals)
-      : index_(services), max_streams_(max_streams), arrivals_(arrivals) {}
+  Streams(const std::vector<std::string>& services, const Door& door,
+          double max_idle_seconds)
+      : index_(services), door_(door), max_idle_seconds_(max_idle_seconds) {}
 
-  Stream* Open(const grpc::CallbackServerContext& context) {
+  Stream* Open(grpc::CallbackServerContext& context) const {
     // gRPC calls no reaction before this function has returned.
-    auto* const stream = new ReflectionStream(
-        index_, ArrivalOf(context, arrivals_, /*request=*/nullptr),
-        [this] { --open_; });
-    if (++open_ > max_streams_) {
-      stream->Finish(ToGrpcStatus(
-          Busy(absl::StrCat(max_streams_, " streams of reflection are open"),
-               "--max-open-streams")));
-    } else {
-      stream->Start();
+    const auto stream = std::make_shared<ReflectionStream>(
+        context, index_, *door_.admission, max_idle_seconds_);
+    stream->KeepAlive();
+    try {
+      stream->Hold(Admit(
+          context, door_, kMethod, /*request=*/nullptr,
+          [raw = stream.get()](grpc::Status status) {
+            raw->Finish(std::move(status));
+          },
+          [&](const std::shared_ptr<Call>& call) { stream->Start(call); }));
+    } catch (const std::bad_alloc&) {
+      // Thrown before there was a call, so nobody else answers.
+      stream->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, ""});
     }
-    return stream;
+    return stream.get();
   }
 
  private:
-  const Index index_;
-  const int32_t max_streams_;
-  const Arrivals& arrivals_;
-  std::atomic<int32_t> open_{0};
+  const ReflectionIndex index_;
+  const Door door_;
+  const double max_idle_seconds_;
 };
 
 // `Contract` is ServerReflection of either package.
@@ -257,33 +231,33 @@ class ReflectionService final
     : public Contract::template WithRawCallbackMethod_ServerReflectionInfo<
           typename Contract::Service> {
  public:
-  explicit ReflectionService(Streams& streams) : streams_(streams) {}
+  explicit ReflectionService(const Streams& streams) : streams_(streams) {}
 
   Stream* ServerReflectionInfo(grpc::CallbackServerContext* context) override {
     return streams_.Open(*context);
   }
 
  private:
-  Streams& streams_;
+  const Streams& streams_;
 };
 
 }  // namespace
 
 class Reflection::Impl {
  public:
-  Impl(const std::vector<std::string>& services, int32_t max_streams,
-       const Arrivals& arrivals)
-      : streams_(services, max_streams, arrivals) {}
+  Impl(const std::vector<std::string>& services, const Door& door,
+       double max_idle_seconds)
+      : streams_(services, door, max_idle_seconds) {}
 
-  Streams streams_;
+  const Streams streams_;
   ReflectionService<grpc::reflection::v1::ServerReflection> service_{streams_};
   ReflectionService<grpc::reflection::v1alpha::ServerReflection> alpha_service_{
       streams_};
 };
 
 Reflection::Reflection(const std::vector<std::string>& services,
-                       int32_t max_streams, const Arrivals& arrivals)
-    : impl_(std::make_unique<Impl>(services, max_streams, arrivals)) {}
+                       const Door& door, double max_idle_seconds)
+    : impl_(std::make_unique<Impl>(services, door, max_idle_seconds)) {}
 Reflection::~Reflection() = default;
 
 grpc::Service& Reflection::service() { return impl_->service_; }

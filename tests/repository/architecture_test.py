@@ -54,13 +54,16 @@ ALLOWED = {
         r"|proto/(all_finite|elements|error_text|field_error|half)\.h",
     "server/rpc":
         rf"server/(core|memory|weights|rpc)/.*|proto/.*|{PROTOBUF}|{GRPC}|spdlog/.*",
-    # Its rooms: door <- tensors <- {weights, compute}.
+    # Its rooms: door <- tensors <- weights <- compute.
     "server/rpc/door":
         rf"server/((core|memory|weights)/.*|rpc/door/.*)|proto/.*|{PROTOBUF}|{GRPC}"
         r"|spdlog/.*",
     "server/rpc/tensors":
         rf"server/((core|memory|weights)/.*|rpc/(door|tensors)/.*)|proto/.*|{PROTOBUF}"
         rf"|{GRPC}",
+    "server/rpc/weights":
+        r"server/((core|memory|weights)/.*|rpc/((door|tensors|weights)/.*|backend\.h))"
+        rf"|proto/.*|{PROTOBUF}|{GRPC}",
     "server":
         rf"server/.*|command_line/.*|tls/.*|proto/.*|{PROTOBUF}|{GRPC}"
         r"|spdlog/.*|CLI/.*|nlohmann/.*",

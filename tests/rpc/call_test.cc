@@ -50,28 +50,6 @@ TEST(Call, DroppedCallIsAnswered) {
   EXPECT_THAT(log.With("dropped"), SizeIs(1));
 }
 
-// The number that a line begins with, after its level.
-int64_t CountIn(const std::string& line) {
-  return std::stoll(line.substr(line.find(' ') + 1));
-}
-
-TEST(Call, RefusalsBeyondThoseOfASecondAreCountedInPlaceOfLines) {
-  LogLines log;
-  constexpr int64_t kRefusals = 100 * Call::kLinesPerSecond;
-  for (int64_t i = 0; i < kRefusals; ++i) {
-    Answered().call->Finish(absl::NotFoundError("missing"));
-  }
-  const auto written = static_cast<int64_t>(log.With("code=NOT_FOUND").size());
-  EXPECT_GE(written, Call::kLinesPerSecond);
-  EXPECT_LT(written, kRefusals);
-  Call::LogLeftOut();
-  int64_t left_out = 0;
-  for (const std::string& line : log.With("left out")) {
-    left_out += CountIn(line);
-  }
-  EXPECT_EQ(written + left_out, kRefusals);
-}
-
 TEST(Call, BadAllocIsResourceExhaustedAndMayFitLater) {
   Answered answered;
   answered.call->Guard([] { throw std::bad_alloc(); });
@@ -120,6 +98,30 @@ TEST(Call, MemoryThatATaskCouldNotHaveMayBeFreeLater) {
   EXPECT_FALSE(
       Refusal(ToGrpcStatus(FromPool(OverLimit("bytes:", 2, 1, "max-x"))))
           .retry);
+}
+
+// The number that a line begins with, after its level.
+int64_t CountIn(const std::string& line) {
+  return std::stoll(line.substr(line.find(' ') + 1));
+}
+
+// Last of these, since it uses up the lines of a second.
+TEST(Call, RefusalsBeyondThoseOfASecondAreCountedInPlaceOfLines) {
+  LogLines log;
+  constexpr int64_t kRefusals = 100 * Call::kLinesPerSecond;
+  for (int64_t i = 0; i < kRefusals; ++i) {
+    Answered().call->Finish(absl::NotFoundError("missing"));
+  }
+  const auto written = static_cast<int64_t>(log.With("code=NOT_FOUND").size());
+  // Of those of this second some may have been written before.
+  EXPECT_GT(written, Call::kLinesPerSecond / 2);
+  EXPECT_LT(written, kRefusals);
+  Call::LogLeftOut();
+  int64_t left_out = 0;
+  for (const std::string& line : log.With("left out")) {
+    left_out += CountIn(line);
+  }
+  EXPECT_EQ(written + left_out, kRefusals);
 }
 
 TEST(ToGrpcStatus, CarriesCodeMessageAndDetails) {

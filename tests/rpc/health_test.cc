@@ -268,5 +268,44 @@ TEST(Reflection, StreamsHaveALimitAndEndWithTheServer) {
   server.server().Stop();
 }
 
+// A stream of reflection that asks once.
+std::unique_ptr<OpenCall> OpenReflection(TestServer& server) {
+  auto stream = std::make_unique<OpenCall>(
+      server.server().InProcessChannel(),
+      "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+  ServerReflectionRequest list;
+  list.set_list_services("");
+  stream->Send(list.SerializeAsString());
+  return stream;
+}
+
+TEST(Reflection, StreamThatAsksNoMoreIsEnded) {
+  auto config = TestServer::TestConfig();
+  config.limits.max_transfer_idle_seconds = 0.05;
+  TestServer server(config);
+  const auto stream = OpenReflection(server);
+  EXPECT_TRUE(stream->Receive().has_value());
+  EXPECT_EQ(stream->Receive(), std::nullopt);
+  const Refusal refusal(stream->Finish());
+  EXPECT_EQ(refusal.code, grpc::StatusCode::ABORTED) << refusal;
+  EXPECT_EQ(refusal.reason, "STALLED");
+  EXPECT_THAT(refusal.message, HasSubstr("--max-transfer-idle"));
+}
+
+TEST(Reflection, StreamIsOneOfTheOpenStreamsAndEndsWhenTheServerDrains) {
+  auto config = TestServer::TestConfig();
+  config.limits.max_open_streams = 1;
+  TestServer server(config);
+  const auto stream = OpenReflection(server);
+  EXPECT_TRUE(stream->Receive().has_value());
+  const auto second = OpenReflection(server);
+  EXPECT_EQ(second->Receive(), std::nullopt);
+  EXPECT_EQ(Refusal(second->Finish()).metadata.at("flag"),
+            "--max-open-streams");
+  server.server().Drain();
+  EXPECT_EQ(stream->Receive(), std::nullopt);
+  EXPECT_EQ(Refusal(stream->Finish()).reason, "DRAINING");
+}
+
 }  // namespace
 }  // namespace attention

@@ -9,13 +9,16 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/any_call.h"
 #include "tests/support/service_fixture.h"
 #include "tests/support/test_upload.h"
 
 namespace attention {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Code = grpc::StatusCode;
 using Messages = std::vector<v1::UploadWeightsRequest>;
@@ -273,6 +276,28 @@ TEST(ServiceUploadLimits, StalledUploadIsEnded) {
     EXPECT_THAT(refusal.message, HasSubstr("--max-transfer-idle"));
   }
   EXPECT_TRUE(HasNothingLeft(server));
+}
+
+// The answer is larger than what gRPC takes of it while nobody reads.
+TEST(ServiceUploadLimits, AnswerThatNobodyReadsIsEnded) {
+  LogLines log;
+  auto config = TestServer::TestConfig();
+  config.limits.max_transfer_idle_seconds = 0.05;
+  TestServer server(config);
+  v1::SetWeightsResponse set;
+  ASSERT_TRUE(server.client().Set(RequestOf(1 << 18), &set).ok());
+  OpenCall unread(server.server().InProcessChannel(),
+                  "/attention.v1.AttentionService/GetWeights");
+  v1::GetWeightsRequest get;
+  get.mutable_weight_set()->set_name("layer");
+  ASSERT_TRUE(unread.Send(get.SerializeAsString()));
+  unread.EndSending();
+  EXPECT_TRUE(WaitUntil([&] {
+    return !log.With("GetWeights id=").empty() && server.server().idle();
+  }));
+  EXPECT_THAT(log.With("GetWeights id="),
+              ElementsAre(AllOf(HasSubstr("code=ABORTED"),
+                                HasSubstr("--max-transfer-idle"))));
 }
 
 TEST(ServiceUploadLimits, UploadThatTricklesIsEnded) {

@@ -13,10 +13,10 @@
 #include "server/core/layer/layer.h"
 #include "server/core/tensor.h"
 #include "server/rpc/compute/computed_tensor.h"
+#include "server/rpc/compute/inline_weights.h"
 #include "server/rpc/compute/parse.h"
 #include "server/rpc/compute/request.h"
 #include "server/rpc/tensors/input.h"
-#include "server/rpc/weights/inline_weights.h"
 #include "server/rpc/weights/weight_set_proto.h"
 #include "server/weights/layer_of.h"
 

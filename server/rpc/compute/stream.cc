@@ -72,7 +72,7 @@ class AttentionStream final
 
   void OnReadDone(bool ok) override {
     const auto bytes = static_cast<int64_t>(received_.Length());
-    if (held_.arrival != nullptr) held_.arrival->OnMessage(bytes);
+    if (ok && held_.arrival != nullptr) held_.arrival->OnMessage(bytes);
     std::unique_lock<std::mutex> lock(mutex_);
     if (ok && end_ == End::kOpen) {
       ++under_way_;
@@ -209,9 +209,20 @@ class AttentionStream final
   // `message` is done; from any thread.
   void Answer(const std::shared_ptr<Message>& message,
               const grpc::Status& status) {
-    if (!status.ok()) message->answer = ErrorAnswer(message->id, status);
+    bool answered = true;
+    try {
+      if (!status.ok()) message->answer = ErrorAnswer(message->id, status);
+    } catch (const std::bad_alloc&) {
+      answered = false;
+    }
     std::unique_lock<std::mutex> lock(mutex_);
-    answers_.push_back(message);
+    if (answered) {
+      answers_.push_back(message);
+    } else {
+      // An answer is missing, so the stream has to end.
+      Over(*message);
+      if (end_ == End::kOpen) end_ = End::kOutOfMemory;
+    }
     Advance(std::move(lock));
   }
 

@@ -47,9 +47,10 @@ void Call::LogLeftOut() {
 }
 
 absl::Status OutOfMemory() {
-  return MayFitLater(
+  static const absl::Status made = MayFitLater(
       WithReason(absl::ResourceExhaustedError("the server is out of memory"),
                  v1::ERROR_REASON_BUSY));
+  return made;
 }
 
 absl::Status FromPool(const absl::Status& status) {
@@ -64,7 +65,9 @@ Call::Call(Facts facts, std::shared_ptr<core::Cancellation> cancellation,
            std::function<void(grpc::Status)> answer)
     : facts_(std::move(facts)),
       cancellation_(std::move(cancellation)),
-      answer_(std::move(answer)) {}
+      answer_(std::move(answer)) {
+  static_cast<void>(OutOfMemory());  // made while there is memory for it
+}
 
 Call::~Call() {
   if (!finished_) Finish(absl::InternalError("the call was dropped"));

@@ -1,4 +1,4 @@
-#include "server/rpc/weights/inline_weights.h"
+#include "server/rpc/compute/inline_weights.h"
 
 #include <algorithm>
 #include <cstddef>

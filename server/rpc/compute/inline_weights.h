@@ -1,6 +1,6 @@
 // Weights that come with a request and end with it.
-#ifndef SERVER_RPC_WEIGHTS_INLINE_WEIGHTS_H_
-#define SERVER_RPC_WEIGHTS_INLINE_WEIGHTS_H_
+#ifndef SERVER_RPC_COMPUTE_INLINE_WEIGHTS_H_
+#define SERVER_RPC_COMPUTE_INLINE_WEIGHTS_H_
 
 #include <string>
 #include <vector>
@@ -63,4 +63,4 @@ class InlineLayer {
 
 }  // namespace attention::rpc
 
-#endif  // SERVER_RPC_WEIGHTS_INLINE_WEIGHTS_H_
+#endif  // SERVER_RPC_COMPUTE_INLINE_WEIGHTS_H_
