@@ -50,7 +50,7 @@ RECOVERY = 2 * (IDLE + IDLE + 2)
 P99_MS = 1000  # no more than a person would wait
 
 SECONDS, QUICK_SECONDS = 10, 1
-QUICK_ATTACKS = ("half_sent",)
+QUICK_ATTACKS = ("half_sent", "rapid_reset")
 
 KINDS = ("arriving", "messages", "workspaces", "replies", "uploads", "weights",
          "converted_weights", "idle_buffers")
@@ -135,7 +135,7 @@ def prove_attack(name, tls, seconds, quick, claims):
             with Caller(target.channel()) as caller:
                 usual = server.usual()
                 with Attack(name, target, seconds) as attack:
-                    attack.wait()
+                    attack.wait(process)
                     lived = server.lives()
                     recovered = back_within(server, usual, id) if lived else 0
             claims.equal(f"door.attack.{id}.lives",

@@ -256,6 +256,17 @@ def uploads(target, seconds):
         yield
 
 
+def insist(call, request):
+    """Until the server has the memory."""
+    while True:
+        try:
+            return call(request, timeout=60)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            time.sleep(0.1)
+
+
 def read_large_set(stack, target, count, then=lambda connection: None):
     """Begins `count` GetWeights of 12 MiB, and reads 64 KiB of each at most;
     the set is deleted meanwhile."""
@@ -264,9 +275,10 @@ def read_large_set(stack, target, count, then=lambda connection: None):
         stack.enter_context(target.channel()))
     side = pb.Projection(weight=service.tensor(
         np.ones((width, width), np.float32)))
-    stub.SetWeights(pb.SetWeightsRequest(name=name, weights=pb.WeightSet(
-        num_heads=1, layout=pb.LAYOUT_IN_OUT, query=side, key=side,
-        value=side)))
+    insist(stub.SetWeights, pb.SetWeightsRequest(
+        name=name, weights=pb.WeightSet(
+            num_heads=1, layout=pb.LAYOUT_IN_OUT, query=side, key=side,
+            value=side)))
     body = message(pb.GetWeightsRequest(weight_set=pb.WeightSetSelector(
         name=name)).SerializeToString())
     for _ in range(count):
@@ -275,7 +287,7 @@ def read_large_set(stack, target, count, then=lambda connection: None):
         connection.data(stream, body, end=True)
         connection.read_until(lambda kind, flags, of: of == stream)
         then(connection)
-    stub.DeleteWeights(pb.DeleteWeightsRequest(name=name))
+    insist(stub.DeleteWeights, pb.DeleteWeightsRequest(name=name))
 
 
 @contextlib.contextmanager
@@ -415,10 +427,11 @@ class Attack:
         self.process.kill()
         self.process.join()
 
-    def wait(self):
-        """Until all has been sent, while what it holds on to is still held."""
+    def wait(self, server):
+        """Until all has been sent, while what it holds on to is still held, or
+        the process of the server has ended."""
         clock = Clock(self.seconds + LONGEST)
-        while not self.done.wait(0.1):
+        while not self.done.wait(0.1) and server.poll() is None:
             if not self.process.is_alive():
                 raise RuntimeError(f"the attack {self.name} broke")
             if not clock.runs():
