@@ -44,7 +44,7 @@ struct WireWalk {
 // type; thread-safe.
 class WireContract {
  public:
-  // The bounds are a list in wire_walk.cc; see unbounded(). REQUIRES: no
+  // The bounds are a list in wire_contract.cc; see unbounded(). REQUIRES: no
   // message inside `message` contains itself or, but for the entries of a map,
   // is repeated.
   explicit WireContract(const google::protobuf::Descriptor& message);
@@ -82,6 +82,9 @@ class WireContract {
   friend class WireWalker;
   friend class KnownCopier;
 
+  // Of repeated fields in one message with all that is inside it.
+  static constexpr int kMaxCounters = 64;
+
   enum class Kind { kVarint, kFixed32, kFixed64, kString, kBytes, kMessage };
 
   // What bounds the entries of a repeated field.
@@ -98,6 +101,7 @@ class WireContract {
     bool axes = false;  // is a shape itself
     int counter = -1;   // a repeated field's place among all
     int node = -1;      // of a message
+    bool named = true;  // in the paths of what is inside
   };
 
   // A message at one place in the whole. A field's place is its number.

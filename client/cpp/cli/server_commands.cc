@@ -67,8 +67,20 @@ std::string InfoTable(const v1::GetServerInfoResponse& info) {
   add_time("handshake_timeout", limits.handshake_timeout());
   add_time("min_ping_interval", limits.min_ping_interval());
   add_limit("max_broken_calls", limits.max_broken_calls());
-  add_limit("memory held", info.memory().held());
-  add_limit("memory allocated", info.memory().allocated());
+  const v1::Memory& memory = info.memory();
+  add_limit("memory held", memory.held());
+  for (const auto& [kind, bytes] :
+       {std::pair("arriving", memory.arriving()),
+        std::pair("messages", memory.messages()),
+        std::pair("workspaces", memory.workspaces()),
+        std::pair("replies", memory.replies()),
+        std::pair("uploads", memory.uploads()),
+        std::pair("weights", memory.weights()),
+        std::pair("converted weights", memory.converted_weights()),
+        std::pair("idle buffers", memory.idle_buffers())}) {
+    add_limit(absl::StrCat("memory ", kind), bytes);
+  }
+  add_limit("memory allocated", memory.allocated());
   return TextTable(rows);
 }
 
