@@ -104,7 +104,7 @@ def prove_mixed(requests, claims):
         stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=60)
         time.sleep(1)
         looks = Looks(stub, process.pid)
-        clients = [Client(service.channel(address), i, requests // CLIENTS)
+        clients = [Client(service.channel(address), i, -(-requests // CLIENTS))
                    for i in range(CLIENTS)]
         for client in clients:
             client.start()
