@@ -1,10 +1,11 @@
-// What each field of a request may hold, and the tree that a walk follows.
+#include "proto/wire_contract.h"
+
 #include <algorithm>
+#include <cassert>
 #include <limits>
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
-#include "proto/wire_walk.h"
 
 namespace attention {
 namespace {

@@ -9,8 +9,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "proto/wire.h"
+#include "proto/wire_contract.h"
 #include "proto/wire_cursor.h"
-#include "proto/wire_walk.h"
 
 namespace attention {
 

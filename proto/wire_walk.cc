@@ -1,5 +1,4 @@
-#include "proto/wire_walk.h"
-
+// A message held against its contract.
 #include <google/protobuf/stubs/common.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
+#include "proto/wire_contract.h"
 #include "proto/wire_reader.h"
 
 namespace attention {

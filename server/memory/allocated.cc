@@ -11,6 +11,7 @@ extern "C" {
                                                      size_t* value);
 [[gnu::weak]] void MallocExtension_ReleaseToSystem(size_t bytes);
 // sanitizer/allocator_interface.h, there only in a build with a sanitizer.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the sanitizer's own name
 [[gnu::weak]] size_t __sanitizer_get_current_allocated_bytes();
 }
 

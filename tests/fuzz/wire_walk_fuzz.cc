@@ -9,7 +9,7 @@
 
 #include "attention/v1/attention.pb.h"
 #include "grpc/health/v1/health.pb.h"
-#include "proto/wire_walk.h"
+#include "proto/wire_contract.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/target.h"
 

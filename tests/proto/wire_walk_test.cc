@@ -1,4 +1,4 @@
-#include "proto/wire_walk.h"
+#include "proto/wire_contract.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/io/coded_stream.h>

@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "proto/wire_walk.h"
+#include "proto/wire_contract.h"
 
 namespace attention::rpc {
 

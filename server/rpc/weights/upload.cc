@@ -320,7 +320,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     return status;
   }
 
-  // How large it is was looked at before it was read (proto/wire_walk.h).
+  // How large it is was looked at before it was read (proto/wire_contract.h).
   absl::Status TakeChunk() {
     if (next_ == Next::kHeader) {
       return FieldError("header", "is required, before the first chunk");

@@ -6,8 +6,8 @@
 // the contract would refuse it anyway; what the contract does not know is
 // counted, and can be left out of what protobuf gets. The walk allocates
 // nothing unless it refuses, and takes some nanoseconds a field.
-#ifndef PROTO_WIRE_WALK_H_
-#define PROTO_WIRE_WALK_H_
+#ifndef PROTO_WIRE_CONTRACT_H_
+#define PROTO_WIRE_CONTRACT_H_
 
 #include <google/protobuf/descriptor.h>
 
@@ -131,4 +131,4 @@ class WireContract {
 
 }  // namespace attention
 
-#endif  // PROTO_WIRE_WALK_H_
+#endif  // PROTO_WIRE_CONTRACT_H_
