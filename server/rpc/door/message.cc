@@ -46,13 +46,13 @@ bool Parse(absl::Span<const absl::string_view> pieces,
 }  // namespace
 
 void ReceivedBytes::Take(grpc::ByteBuffer& bytes) {
+  Clear();
+  bytes_.Swap(&bytes);
   slices_.resize(1);
-  if (bytes.Valid() && !bytes.TrySingleSlice(&slices_.front()).ok() &&
-      !bytes.Dump(&slices_).ok()) {
+  if (bytes_.Valid() && !bytes_.TrySingleSlice(&slices_.front()).ok() &&
+      !bytes_.Dump(&slices_).ok()) {
     throw std::bad_alloc();  // the one reason there is without compression
   }
-  bytes.Clear();  // the slices hold the memory now
-  pieces_.clear();
   pieces_.reserve(slices_.size());
   for (const grpc::Slice& slice : slices_) {
     pieces_.emplace_back(reinterpret_cast<const char*>(slice.begin()),
@@ -94,6 +94,7 @@ absl::Status ReceivedBytes::Check(const WireContract& contract,
   known_.reserve(static_cast<size_t>(known));
   contract.CopyKnown(pieces_, known_);
   slices_.clear();
+  bytes_.Clear();
   pieces_.assign(1, known_);
   return walk.status;
 }
@@ -101,6 +102,7 @@ absl::Status ReceivedBytes::Check(const WireContract& contract,
 void ReceivedBytes::Clear() {
   pieces_.clear();
   slices_.clear();
+  bytes_.Clear();
   known_ = std::string();
 }
 

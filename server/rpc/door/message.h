@@ -71,8 +71,12 @@ class ReceivedBytes {
   void Clear();
 
  private:
-  std::vector<grpc::Slice> slices_;
-  std::string known_;  // in place of slices_
+  // Holds what the slices share, and goes after them: where gRPC is short of
+  // memory, 1.51 ends the process if the last of a slice goes on a thread that
+  // is not its own (no ExecCtx), which only a buffer sees to.
+  grpc::ByteBuffer bytes_;
+  std::vector<grpc::Slice> slices_;  // of bytes_
+  std::string known_;                // in place of both
   size_t data_bytes_ = 0;
   int64_t numbers_ = 0;
   absl::InlinedVector<absl::string_view, 4> pieces_;
