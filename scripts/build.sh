@@ -11,11 +11,12 @@ use_ccache() {
 # Of CMakePresets.json, which says how each is compiled.
 PRESET=release
 
-# Builds from here on are made by clang with sanitizers, in a directory of their
-# own. g++ needs more than twice as long for a unit with generated service code.
+# use_sanitizers sanitize|tsan: builds from here on are made by clang with that
+# preset's sanitizers, in a directory of their own. g++ needs more than twice as
+# long for a unit with generated service code.
 use_sanitizers() {
-  BUILD=$ROOT/build/sanitize
-  PRESET=sanitize
+  PRESET=$1
+  BUILD=$ROOT/build/$PRESET
   export UBSAN_OPTIONS=print_stacktrace=1
 }
 

@@ -57,6 +57,29 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex& mutex_;
 };
 
+// What abseil has no word for: the end of the block takes it again.
+#if ABSL_HAVE_ATTRIBUTE(release_capability)
+#define ATTENTION_UNLOCKS_SCOPE(mutex) \
+  __attribute__((release_capability(mutex)))
+#else
+#define ATTENTION_UNLOCKS_SCOPE(mutex)
+#endif
+
+// Lets go of a mutex that is held, from here to the end of the block.
+class ABSL_SCOPED_LOCKABLE MutexUnlock {
+ public:
+  explicit MutexUnlock(Mutex& mutex) ATTENTION_UNLOCKS_SCOPE(mutex)
+      : mutex_(mutex) {
+    mutex_.Unlock();
+  }
+  ~MutexUnlock() ABSL_UNLOCK_FUNCTION() { mutex_.Lock(); }
+  MutexUnlock(const MutexUnlock&) = delete;
+  MutexUnlock& operator=(const MutexUnlock&) = delete;
+
+ private:
+  Mutex& mutex_;
+};
+
 // Where threads wait for what a mutex guards. Each wait lets go of the mutex
 // and has it again when it returns, which may be for no reason: in a loop,
 //

@@ -21,12 +21,14 @@ FreeMemory::FreeMemory(const Ledger& ledger, int64_t kept_bytes)
     : ledger_(ledger), kept_bytes_(kept_bytes), thread_([this] { Run(); }) {}
 
 FreeMemory::~FreeMemory() {
-  {
-    const core::MutexLock lock(mutex_);
-    stopping_ = true;
-  }
-  stop_.NotifyOne();
+  Stop();
   thread_.join();
+}
+
+void FreeMemory::Stop() {
+  const core::MutexLock lock(mutex_);
+  stopping_ = true;
+  stop_.NotifyOne();
 }
 
 bool FreeMemory::IsIdle() const {

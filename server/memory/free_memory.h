@@ -25,6 +25,7 @@ class FreeMemory {
 
  private:
   void Run();
+  void Stop();
   // Whether nothing is held but versions.
   bool IsIdle() const;
 

@@ -1,7 +1,6 @@
 #include "server/rpc/health.h"
 
 #include <algorithm>
-#include <mutex>
 #include <new>
 #include <set>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "proto/error_text.h"
 #include "proto/field_error.h"
+#include "server/core/mutex.h"
 #include "server/rpc/door/message.h"
 #include "server/rpc/door/serve.h"
 #include "server/rpc/door/status.h"
@@ -28,14 +28,13 @@ absl::Status Cancelled() {
   return absl::CancelledError("cancelled by the caller");
 }
 
-// One Watch. What is not said otherwise REQUIRES the lock of the service.
+// One Watch. Thread-safe, but for Hold and Start, which come before all else.
 class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  // `done` is called last, without the lock. `mutex` is the service's.
-  Watch(std::mutex& mutex, std::function<void(Watch*)> done)
-      : mutex_(mutex), done_(std::move(done)) {}
+  // `done` is called last.
+  explicit Watch(std::function<void(Watch*)> done) : done_(std::move(done)) {}
 
-  // What belongs to the call, until gRPC is done. Without the lock.
+  // What belongs to the call, until gRPC is done.
   void Hold(Held held) { held_ = std::move(held); }
 
   // Starts for `call`; `known` is whether this server speaks for the service.
@@ -47,32 +46,37 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   // What is to be told, once what is being told has gone out.
   void Tell(Serving serving) {
+    const core::MutexLock lock(mutex_);
     wanted_ = serving;
     Advance();
   }
 
   void End(absl::Status status) {
+    const core::MutexLock lock(mutex_);
+    EndLocked(std::move(status));
+  }
+
+  void OnWriteDone(bool ok) override {
+    const core::MutexLock lock(mutex_);
+    writing_ = false;
+    if (!ok) EndLocked(Cancelled());
+    // Also where it was to end already, and waited for this write.
+    Advance();
+  }
+  void OnCancel() override {
+    if (call_ != nullptr) End(Cancelled());
+  }
+  void OnDone() override { done_(this); }
+
+ private:
+  void EndLocked(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (ending_) return;
     ending_ = true;
     end_ = std::move(status);
     Advance();
   }
 
-  void OnWriteDone(bool ok) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    writing_ = false;
-    if (!ok) End(Cancelled());
-    // Also where it was to end already, and waited for this write.
-    Advance();
-  }
-  void OnCancel() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (call_ != nullptr) End(Cancelled());
-  }
-  void OnDone() override { done_(this); }
-
- private:
-  void Advance() {
+  void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (writing_ || finished_) return;
     if (ending_) {
       finished_ = true;
@@ -87,18 +91,20 @@ class Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     StartWrite(&bytes_);
   }
 
-  std::mutex& mutex_;
   const std::function<void(Watch*)> done_;
   Held held_;
   std::shared_ptr<Call> call_;  // null if it was refused before it started
   bool known_ = false;
-  Serving told_ = HealthCheckResponse::UNKNOWN;  // never wanted
-  Serving wanted_ = HealthCheckResponse::UNKNOWN;
-  grpc::ByteBuffer bytes_;
-  absl::Status end_;
-  bool writing_ = false;
-  bool ending_ = false;
-  bool finished_ = false;
+
+  core::Mutex mutex_;
+  // UNKNOWN is never wanted.
+  Serving told_ ABSL_GUARDED_BY(mutex_) = HealthCheckResponse::UNKNOWN;
+  Serving wanted_ ABSL_GUARDED_BY(mutex_) = HealthCheckResponse::UNKNOWN;
+  grpc::ByteBuffer bytes_ ABSL_GUARDED_BY(mutex_);
+  absl::Status end_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace
@@ -124,7 +130,7 @@ class Health::Impl final : public Base {
                              QuotedEnumeration(services_))));
           }
           {
-            const std::lock_guard<std::mutex> lock(mutex_);
+            const core::MutexLock lock(mutex_);
             answer.set_status(StatusOf(/*known=*/true));
           }
           call->Finish(absl::OkStatus());
@@ -135,8 +141,7 @@ class Health::Impl final : public Base {
       grpc::CallbackServerContext* context,
       const grpc::ByteBuffer* request) override {
     // gRPC calls no reaction before this function has returned.
-    auto* const watch =
-        new rpc::Watch(mutex_, [this](auto* done) { Forget(done); });
+    auto* const watch = new rpc::Watch([this](auto* done) { Forget(done); });
     try {
       watch->Hold(Admit(
           *context, door_, "Health.Watch", request,
@@ -158,13 +163,13 @@ class Health::Impl final : public Base {
   }
 
   void SetServing(bool serving) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     serving_ = serving;
     for (auto* const watch : watches_) watch->Tell(StatusOf(watch->known()));
   }
 
   void EndWatches() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     ended_ = true;
     for (auto* const watch : watches_) watch->End(Draining());
   }
@@ -172,7 +177,7 @@ class Health::Impl final : public Base {
  private:
   void StartWatch(const std::shared_ptr<Call>& call, bool known,
                   rpc::Watch& watch) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     if (ended_) return call->Finish(Draining());
     if (watches_.size() >= max_watches_) {
       return call->Finish(
@@ -194,8 +199,7 @@ class Health::Impl final : public Base {
                                         service) != services_.end();
   }
 
-  // REQUIRES: mutex_.
-  Serving StatusOf(bool known) const {
+  Serving StatusOf(bool known) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!known) return HealthCheckResponse::SERVICE_UNKNOWN;
     return serving_ ? HealthCheckResponse::SERVING
                     : HealthCheckResponse::NOT_SERVING;
@@ -203,7 +207,7 @@ class Health::Impl final : public Base {
 
   void Forget(rpc::Watch* watch) {
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       watches_.erase(watch);
     }
     delete watch;
@@ -213,10 +217,11 @@ class Health::Impl final : public Base {
   const size_t max_watches_;
   const Door door_;
 
-  std::mutex mutex_;  // guards what follows
-  bool serving_ = false;
-  bool ended_ = false;
-  std::set<rpc::Watch*> watches_;
+  core::Mutex mutex_;
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  // Which are there as long as they are in it.
+  std::set<rpc::Watch*> watches_ ABSL_GUARDED_BY(mutex_);
 };
 
 Health::Health(std::vector<std::string> services, int32_t max_watches,

@@ -2,13 +2,13 @@
 
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
+#include "server/core/mutex.h"
 #include "server/rpc/door/idle_watch.h"
 #include "server/rpc/door/message.h"
 #include "server/rpc/door/serve.h"
@@ -61,7 +61,7 @@ class ReflectionStream final
       held_.arrival->OnMessage(static_cast<int64_t>(received_.Length()));
     }
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       if (ended_) return;
       moves_ = true;
       // From here on only what follows ends the call.
@@ -74,7 +74,7 @@ class ReflectionStream final
 
   void OnWriteDone(bool ok) override {
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       moves_ = true;
     }
     if (!ok) {
@@ -96,7 +96,7 @@ class ReflectionStream final
     idle_watch_.Stop();
     {
       // A look that has begun may come later, when the context is gone.
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       ended_ = true;
     }
     if (held_.ticket != nullptr) held_.ticket->Release();
@@ -107,7 +107,7 @@ class ReflectionStream final
   void Read() {
     absl::Status wanted;
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       busy_ = false;
       wanted = wanted_end_;
       if (wanted.ok()) return StartRead(&received_);
@@ -129,7 +129,7 @@ class ReflectionStream final
   // answered.
   void End(const absl::Status& status) {
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       wanted_end_ = status;
       if (ended_ || busy_) return;
       ended_ = true;
@@ -140,7 +140,7 @@ class ReflectionStream final
   // Ends a stream whose client neither asks nor reads; whether it goes on.
   bool LookForProgress() {
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       if (ended_) return false;
       if (std::exchange(moves_, false)) return true;
       stalled_ = true;
@@ -155,7 +155,7 @@ class ReflectionStream final
   }
 
   bool stalled() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     return stalled_;
   }
 
@@ -184,13 +184,17 @@ class ReflectionStream final
   grpc::ByteBuffer received_;
   grpc::ByteBuffer response_;
 
-  std::mutex mutex_;   // guards what follows
-  bool busy_ = false;  // a request is being answered
-  bool moves_ = true;  // something came or went since the last look
-  bool stalled_ = false;
-  bool ended_ = false;    // answered, or about to be
   bool is_read_ = false;  // to the end of what the client sends
-  absl::Status wanted_end_;
+
+  core::Mutex mutex_;
+  // A request is being answered.
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  // Something came or went since the last look.
+  bool moves_ ABSL_GUARDED_BY(mutex_) = true;
+  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
+  // Answered, or about to be.
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status wanted_end_ ABSL_GUARDED_BY(mutex_);
 };
 
 // The streams of both services.

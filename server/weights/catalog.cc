@@ -134,7 +134,7 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(
 }
 
 absl::Status Catalog::Refresh() {
-  const std::lock_guard lock(writer_);
+  const core::MutexLock lock(writer_);
   return Load();
 }
 
@@ -157,12 +157,12 @@ absl::Status Catalog::Load() {
 }
 
 std::vector<std::string> Catalog::damaged() const {
-  const std::lock_guard lock(writer_);
+  const core::MutexLock lock(writer_);
   return damaged_;
 }
 
 absl::Status Catalog::Write(const std::string& name, const Change& change) {
-  const std::lock_guard lock(writer_);
+  const core::MutexLock lock(writer_);
   for (int attempt = 0; attempt < kWriteAttempts; ++attempt) {
     const std::shared_ptr<const Snapshot> present = snapshot();
     SetPointer before = present->Known(name);

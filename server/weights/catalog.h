@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/core/mutex.h"
 #include "server/weights/snapshot.h"
 #include "server/weights/store.h"
 #include "server/weights/weight_set.h"
@@ -105,14 +105,15 @@ class Catalog {
   struct Change;
   Catalog(std::unique_ptr<Store> store, memory::Ledger& ledger);
   std::shared_ptr<const Snapshot> snapshot() const;
-  void Publish(std::shared_ptr<const Snapshot> next);
-  absl::Status Load();
+  void Publish(std::shared_ptr<const Snapshot> next)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_);
+  absl::Status Load() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_);
   absl::Status Write(const std::string& name, const Change& change);
 
   memory::Ledger& ledger_;
   const std::unique_ptr<Store> store_;
-  mutable std::mutex writer_;  // one writer at a time; readers never take it
-  std::vector<std::string> damaged_;  // guarded by writer_
+  mutable core::Mutex writer_;  // one writer at a time; readers never take it
+  std::vector<std::string> damaged_ ABSL_GUARDED_BY(writer_);
   // Read by std::atomic_load and replaced by std::atomic_store, which exclude
   // each other for the time it takes to copy a pointer.
   std::shared_ptr<const Snapshot> snapshot_;

@@ -144,7 +144,7 @@ template <typename T>
 absl::StatusOr<core::LayerWeights<T>> WeightSetVersion::As() const {
   Prepared<T>& made = prepared<T>();
   if (!made.done) {
-    const std::lock_guard<std::mutex> lock(made.mutex);
+    const core::MutexLock lock(made.mutex);
     if (!made.done) {
       if (absl::Status lent = Prepare(made); !lent.ok()) return lent;
       made.done = true;

@@ -7,13 +7,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/core/layer/layer.h"
+#include "server/core/mutex.h"
 #include "server/memory/ledger.h"
 #include "server/weights/contents.h"
 
@@ -75,7 +75,9 @@ class WeightSetVersion {
  private:
   template <typename T>
   struct Prepared {
-    std::mutex mutex;  // of who prepares
+    // Of who prepares. What follows is written under it and read by anyone
+    // once it is done.
+    core::Mutex mutex;
     std::atomic<bool> done{false};
     memory::Loan held;
     absl::Status status;

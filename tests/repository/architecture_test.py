@@ -93,6 +93,14 @@ REFERENCE_FILE = (r"tests/reference/(reference_attention|reference_dropout"
 REFERENCE_ALLOWED = (r"tests/reference/(reference_attention|reference_softmax|bounded"
                      r"|compare)\.h")
 
+# The locks of the server are those that clang checks; what they are made of is
+# seen by one file. std::unique_lock and the like want a mutex of theirs.
+LOCK_FILES = r"server/core/mutex\.h"
+UNCHECKED_LOCK = re.compile(
+    r"#include <(?:mutex|shared_mutex|condition_variable)>"
+    r"|std::(?:\w*mutex|lock_guard|\w+_lock|condition_variable\w*)\b"
+    r"|absl::(?:Mutex|CondVar)\w*|pthread_(?:mutex|rwlock|cond)_\w+")
+
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -124,6 +132,14 @@ def violations(path, text):
     return found
 
 
+def unchecked_locks(path, text):
+    """Locks in `text`, a file at `path` of the server, that clang cannot check."""
+    if re.fullmatch(LOCK_FILES, path) or not path.startswith("server/"):
+        return []
+    return [f"{path} has {name}; a lock of the server is a core::Mutex"
+            for name in sorted(set(UNCHECKED_LOCK.findall(text)))]
+
+
 def project_files():
     for folder in ("bench", "client", "command_line", "proto", "server",
                    "tests", "tls"):
@@ -153,6 +169,23 @@ class ArchitectureTest(unittest.TestCase):
             found += violations(
                 path.relative_to(ROOT).as_posix(), path.read_text())
         self.assertEqual(found, [])
+
+    def test_clang_checks_every_lock_of_the_server(self):
+        found = []
+        for path in project_files():
+            found += unchecked_locks(
+                path.relative_to(ROOT).as_posix(), path.read_text())
+        self.assertEqual(found, [])
+        for planted in ("std::mutex mutex_;", "std::shared_mutex m;",
+                        "#include <mutex>\n", "std::scoped_lock lock(a, b);",
+                        "std::condition_variable_any changed_;",
+                        "absl::MutexLock lock(&mutex_);",
+                        "pthread_mutex_lock(&mutex);"):
+            with self.subTest(planted=planted):
+                self.assertNotEqual(
+                    unchecked_locks("server/rpc/health.cc", planted), [])
+                self.assertEqual(
+                    unchecked_locks("client/cpp/stream.cc", planted), [])
 
     def test_no_unit_needs_one_that_needs_it(self):
         """A unit is a source with its header."""

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,27 @@ absl::Status RunTask(const Step& step, int64_t task, Workspace& workspace,
     return absl::InternalError("a task threw an unknown exception");
   }
 }
+
+// Where the one who waits for a computation finds what became of it.
+class Result {
+ public:
+  void Set(absl::Status status) {
+    const MutexLock lock(mutex_);
+    status_ = std::move(status);
+    is_set_.NotifyOne();  // under the lock: this may end after it
+  }
+
+  absl::Status Wait() {
+    const MutexLock lock(mutex_);
+    while (!status_.has_value()) is_set_.Wait(mutex_);
+    return *std::move(status_);
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar is_set_;
+  std::optional<absl::Status> status_ ABSL_GUARDED_BY(mutex_);
+};
 
 }  // namespace
 
@@ -161,6 +183,10 @@ struct ComputePool::Job {
            next_task < computation[step].tasks;
   }
 
+  bool IsOneTask() const {
+    return computation.size() == 1 && computation.front().tasks == 1;
+  }
+
   void SkipEmptySteps() {
     while (step < computation.size() && computation[step].tasks <= 0) ++step;
   }
@@ -185,12 +211,14 @@ ComputePool::ComputePool(int threads)
 
 ComputePool::~ComputePool() { Join(); }
 
+void ComputePool::Stop() {
+  const MutexLock lock(mutex_);
+  stopping_ = true;
+  wake_.NotifyAll();
+}
+
 void ComputePool::Join() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
+  Stop();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -211,7 +239,7 @@ void ComputePool::Submit(Computation computation,
   // one wake-up after the other.
   const bool for_all = job->HasTask() && job->computation[job->step].tasks > 1;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     Enqueue(*job);
     // Those who look for work will find it, and soon those who run a brief job.
     const size_t soon =
@@ -219,34 +247,26 @@ void ComputePool::Submit(Computation computation,
     if (!for_all && ready_.size() <= soon) return;
   }
   if (for_all) {
-    wake_.notify_all();
+    wake_.NotifyAll();
   } else {
-    wake_.notify_one();
+    wake_.NotifyOne();
   }
 }
 
 absl::Status ComputePool::Run(
     Computation computation, std::shared_ptr<const Cancellation> cancellation) {
-  std::mutex mutex;
-  std::condition_variable finished;
-  std::unique_ptr<absl::Status> result;
+  Result result;
   Submit(std::move(computation), std::move(cancellation),
-         [&](absl::Status status) {
-           const std::lock_guard<std::mutex> lock(mutex);
-           result = std::make_unique<absl::Status>(std::move(status));
-           finished.notify_one();  // under the lock: both may end after it
-         });
-  std::unique_lock<std::mutex> lock(mutex);
-  finished.wait(lock, [&] { return result != nullptr; });
-  return *std::move(result);
+         [&](absl::Status status) { result.Set(std::move(status)); });
+  return result.Wait();
 }
 
 void ComputePool::Work() {
   Workspace workspace;
-  std::unique_lock<std::mutex> lock(mutex_);
   bool answered = false;  // what several worked on, just now
+  const MutexLock lock(mutex_);
   while (true) {
-    WaitForWork(answered, lock, workspace);
+    WaitForWork(answered, workspace);
     answered = false;
     if (ready_.empty()) return;
     std::shared_ptr<Job> job = ready_.front();
@@ -254,64 +274,63 @@ void ComputePool::Work() {
     is_ready_.store(!ready_.empty(), std::memory_order_relaxed);
     const bool brief = job->brief;
     if (brief) ++brief_;
-    if (!Advance(*job, lock, workspace)) continue;
-
-    if (lock.owns_lock()) lock.unlock();
-    job->node.clear();  // it kept the job alive
-    job->computation.clear();
-    workspace.Trim();
-    job->done(std::move(job->status));
-    answered = job->for_many;
-    job.reset();  // what `done` holds must not end under the lock
-    lock.lock();
+    // A job that is one task is nobody else's from here on.
+    const bool alone = job->IsOneTask();
+    if (!alone && !Advance(*job, workspace)) continue;
+    {
+      const MutexUnlock unlock(mutex_);
+      if (alone)
+        job->status = RunTask(job->computation.front(), 0, workspace,
+                              job->cancellation.get());
+      job->node.clear();  // it kept the job alive
+      job->computation.clear();
+      workspace.Trim();
+      job->done(std::move(job->status));
+      answered = job->for_many;
+      job.reset();  // what `done` holds must not end under the lock
+    }
     if (brief) --brief_;
   }
 }
 
-void ComputePool::WaitForWork(bool answered, std::unique_lock<std::mutex>& lock,
-                              Workspace& workspace) {
+void ComputePool::WaitForWork(bool answered, Workspace& workspace) {
   if (ready_.empty() && !stopping_ && (answered || looking_ < most_looking_)) {
     ++looking_;
-    lock.unlock();
-    LookForWork();
-    lock.lock();
+    {
+      const MutexUnlock unlock(mutex_);
+      LookForWork();
+    }
     --looking_;
   }
   if (ready_.empty() && workspace.held_bytes() > Workspace::kKept) {
     // Another worker may have ended what it is of.
-    lock.unlock();
+    const MutexUnlock unlock(mutex_);
     workspace.Trim();
-    lock.lock();
   }
-  wake_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
+  while (!stopping_ && ready_.empty()) wake_.Wait(mutex_);
 }
 
-bool ComputePool::Advance(Job& job, std::unique_lock<std::mutex>& lock,
-                          Workspace& workspace) {
+bool ComputePool::Advance(Job& job, Workspace& workspace) {
   if (!job.HasTask()) return true;
   const Step& step = job.computation[job.step];
   const int64_t task = job.next_task++;
   ++job.running;
   if (job.HasTask()) {
     Enqueue(job);  // at the back: other jobs come first
-    wake_.notify_one();
+    wake_.NotifyOne();
   }
-  // A job that is one task is nobody else's from here on.
-  const bool alone = job.computation.size() == 1 && step.tasks == 1;
-  lock.unlock();
-  absl::Status result = RunTask(step, task, workspace, job.cancellation.get());
-  if (alone) {
-    job.status = std::move(result);
-    return true;
+  absl::Status result;
+  {
+    const MutexUnlock unlock(mutex_);
+    result = RunTask(step, task, workspace, job.cancellation.get());
   }
-  lock.lock();
   if (!result.ok()) Fail(job, task, std::move(result));
   --job.running;
   if (job.running > 0 || job.HasTask()) return false;
   if (job.status.ok()) job.StartNextStep();
   if (!job.HasTask()) return true;
   Enqueue(job);
-  wake_.notify_all();
+  wake_.NotifyAll();
   return false;
 }
 

@@ -4,17 +4,16 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "server/core/mutex.h"
 #include "server/core/pool/arrays.h"
 
 namespace attention::core {
@@ -153,27 +152,32 @@ class ComputePool {
  private:
   struct Job;
   void Work();
-  void WaitForWork(bool answered, std::unique_lock<std::mutex>& lock,
-                   Workspace& workspace);
+  // mutex_ is let go of on the way in this one and in Advance.
+  void WaitForWork(bool answered, Workspace& workspace)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LookForWork() const;
   // Runs a task of a job that is not in ready_, if it has one. Returns whether
-  // the job is over; it is in ready_ again if not, or others run it. `lock` may
-  // be released on the way and stay so.
-  bool Advance(Job& job, std::unique_lock<std::mutex>& lock,
-               Workspace& workspace);
-  void Enqueue(Job& job);  // with mutex_ held; the caller wakes workers
-  void Fail(Job& job, int64_t task, absl::Status error);
+  // the job is over; it is in ready_ again if not, or others run it.
+  bool Advance(Job& job, Workspace& workspace)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The caller wakes workers.
+  void Enqueue(Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Fail(Job& job, int64_t task, absl::Status error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Stop();
   void Join();
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::list<std::shared_ptr<Job>>
-      ready_;                          // has tasks to hand out; front is next
+  Mutex mutex_;
+  CondVar wake_;
+  // Has tasks to hand out; front is next.
+  std::list<std::shared_ptr<Job>> ready_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> is_ready_{false};  // whether ready_ has any; a hint
   const size_t most_looking_;
-  size_t looking_ = 0;  // workers that will see ready_ before they sleep
-  size_t brief_ = 0;    // workers that run a brief job
-  bool stopping_ = false;
+  // Workers that will see ready_ before they sleep.
+  size_t looking_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Workers that run a brief job.
+  size_t brief_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> workers_;
 };
 

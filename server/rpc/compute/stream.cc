@@ -5,13 +5,13 @@
 #include <chrono>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "attention/v1/attention.pb.h"
+#include "server/core/mutex.h"
 #include "server/rpc/compute/handler.h"
 #include "server/rpc/compute/reply.h"
 #include "server/rpc/door/idle_watch.h"
@@ -67,48 +67,48 @@ class AttentionStream final
         weak_from_this(),
         std::chrono::duration<double>(backend_.limits.max_stream_idle_seconds),
         [this] { return LookForProgress(); });
-    Advance(std::unique_lock<std::mutex>(mutex_));
+    const core::MutexLock lock(mutex_);
+    Advance();
   }
 
   void OnReadDone(bool ok) override {
     const auto bytes = static_cast<int64_t>(received_.Length());
     if (ok && held_.arrival != nullptr) held_.arrival->OnMessage(bytes);
-    std::unique_lock<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     if (ok && end_ == End::kOpen) {
       ++under_way_;
       under_way_bytes_ += bytes;
-      lock.unlock();
+      const core::MutexUnlock unlock(mutex_);
       // Nobody reads into received_ before reading_ is false.
       TakeMessage(bytes);
-      lock.lock();
     } else if (end_ == End::kOpen) {
       end_ = End::kHalfClosed;
     }
     reading_ = false;
     moves_ = true;
-    Advance(std::move(lock));
+    Advance();
   }
 
   void OnWriteDone(bool ok) override {
-    std::unique_lock<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     Over(*writing_);
     writing_ = nullptr;
     moves_ = true;
     if (!ok) Break();
-    Advance(std::move(lock));
+    Advance();
   }
 
   void OnCancel() override {
     // Null after a refusal that had no memory for even that.
     if (held_.cancellation != nullptr) held_.cancellation->Cancel();
-    std::unique_lock<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     Break();
-    Advance(std::move(lock));
+    Advance();
   }
 
   void OnDone() override {
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       if (end_ != End::kHalfClosed && held_.arrival != nullptr) {
         held_.arrival->OnBroken();
       }
@@ -130,16 +130,16 @@ class AttentionStream final
   };
 
   void Drain() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     if (end_ == End::kOpen) end_ = End::kDraining;
-    Advance(std::move(lock));
+    Advance();
   }
 
   // Ends a stream that brings nothing, or whose answers nobody reads; whether
   // it goes on. While something is computed, it is the server that takes its
   // time.
   bool LookForProgress() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     if (finished_) return false;
     const bool moves = std::exchange(moves_, false);
     const bool unread = writing_ != nullptr;
@@ -148,15 +148,14 @@ class AttentionStream final
     if (end_ == End::kOpen) end_ = End::kIdle;
     // What is being written cannot be followed by a status.
     if (unread) context_.TryCancel();
-    Advance(std::move(lock));
+    Advance();
     return false;
   }
 
-  // REQUIRES: mutex_.
-  void Break() { end_ = End::kBroken; }
+  void Break() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { end_ = End::kBroken; }
 
-  // `message` is not under way any more. REQUIRES: mutex_.
-  void Over(Message& message) {
+  // `message` is not under way any more.
+  void Over(Message& message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     message.ticket.Release();
     --under_way_;
     under_way_bytes_ -= message.bytes;
@@ -184,7 +183,7 @@ class AttentionStream final
       call->Guard([&] { Compute(call, message, request, bytes); });
     } catch (const std::bad_alloc&) {
       // Thrown before there was a call that could answer.
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       --under_way_;
       under_way_bytes_ -= bytes;
       if (end_ == End::kOpen) end_ = End::kOutOfMemory;
@@ -215,7 +214,7 @@ class AttentionStream final
     } catch (const std::bad_alloc&) {
       answered = false;
     }
-    std::unique_lock<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     if (answered) {
       answers_.push_back(message);
     } else {
@@ -223,52 +222,52 @@ class AttentionStream final
       Over(*message);
       if (end_ == End::kOpen) end_ = End::kOutOfMemory;
     }
-    Advance(std::move(lock));
+    Advance();
   }
 
-  // Starts whatever can be started: a read, a write, the end. `lock` is
-  // mutex_'s, which is free while gRPC starts something: it may send at once,
-  // and others have answers to leave here meanwhile.
-  void Advance(std::unique_lock<std::mutex> lock) {
+  // Starts whatever can be started: a read, a write, the end. mutex_ is free
+  // while gRPC starts something: it may send at once, and others have answers
+  // to leave here meanwhile. Who calls this keeps the stream, which may be over
+  // when it returns.
+  void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (end_ == End::kBroken) {
       for (const auto& message : answers_) Over(*message);
       answers_.clear();
     }
     ++starting_;
-    while (StartOne(lock)) {
+    while (StartOne()) {
     }
     --starting_;
     withholding_.Set(held_.arrival, end_ == End::kOpen && !reading_);
     if (!IsOver()) return;
     finished_ = true;
     const absl::Status ended = Ended();
-    lock.unlock();
+    const core::MutexUnlock unlock(mutex_);
     call_->Finish(ended);
   }
 
   // Whether there was a write or a read to start.
-  bool StartOne(std::unique_lock<std::mutex>& lock) {
+  bool StartOne() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (writing_ == nullptr && !answers_.empty()) {
       const auto message = writing_ = std::move(answers_.front());
       answers_.pop_front();
       grpc::WriteOptions options;
       // The next answer follows at once: both can go out together.
       if (!answers_.empty()) options.set_buffer_hint();
-      lock.unlock();
+      const core::MutexUnlock unlock(mutex_);
       StartWrite(&message->answer, options);
     } else if (end_ == End::kOpen && !reading_ && HasRoom()) {
       reading_ = true;
-      lock.unlock();
+      const core::MutexUnlock unlock(mutex_);
       StartRead(&received_);
     } else {
       return false;
     }
-    lock.lock();
     return true;
   }
 
-  // Whether the time has come to end the stream. REQUIRES: mutex_.
-  bool IsOver() const {
+  // Whether the time has come to end the stream.
+  bool IsOver() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (end_ == End::kOpen || under_way_ > 0 || finished_) return false;
     if (call_ == nullptr) return false;  // refused before it started
     // The end must not overtake what somebody is about to start.
@@ -277,8 +276,7 @@ class AttentionStream final
     return !reading_ || end_ == End::kDraining || end_ == End::kIdle;
   }
 
-  // REQUIRES: mutex_.
-  bool HasRoom() const {
+  bool HasRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (under_way_ == 0) return true;
     if (under_way_ >= backend_.limits.max_stream_in_flight) return false;
     // What the messages under way will take beside themselves is not known
@@ -297,8 +295,7 @@ class AttentionStream final
                       {{"flag", "--max-stream-idle"}});
   }
 
-  // REQUIRES: mutex_.
-  absl::Status Ended() const {
+  absl::Status Ended() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (idle_) return Idle();
     switch (end_) {
       case End::kDraining:
@@ -325,18 +322,21 @@ class AttentionStream final
   Admission::DrainWatch drain_watch_;
   grpc::ByteBuffer received_;
 
-  std::mutex mutex_;  // guards what follows
-  End end_ = End::kOpen;
-  bool reading_ = false;
-  bool finished_ = false;
-  bool idle_ = false;
-  bool moves_ = true;            // something was read or written since a look
-  int starting_ = 0;             // threads that are in Advance
-  int64_t under_way_ = 0;        // messages read and not yet written or dropped
-  int64_t under_way_bytes_ = 0;  // of those messages
-  Withholding withholding_;
-  std::deque<std::shared_ptr<Message>> answers_;
-  std::shared_ptr<Message> writing_;
+  core::Mutex mutex_;
+  End end_ ABSL_GUARDED_BY(mutex_) = End::kOpen;
+  bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  bool idle_ ABSL_GUARDED_BY(mutex_) = false;
+  // Something was read or written since a look.
+  bool moves_ ABSL_GUARDED_BY(mutex_) = true;
+  // Threads that are in Advance.
+  int starting_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Messages read and not yet written or dropped, and their bytes.
+  int64_t under_way_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t under_way_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  Withholding withholding_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<Message>> answers_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<Message> writing_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace

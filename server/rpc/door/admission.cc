@@ -9,7 +9,7 @@
 namespace attention::rpc {
 
 void Admission::Ticket::Release() {
-  const std::lock_guard<std::mutex> lock(admission_.mutex_);
+  const core::MutexLock lock(admission_.mutex_);
   if (!std::exchange(entered_, false)) return;
   for (size_t kind = 0; kind < memory::kKinds; ++kind) {
     if (taken_[kind] == 0) continue;
@@ -32,14 +32,14 @@ absl::Status Admission::Ticket::Take(std::initializer_list<Amount> amounts) {
   }
   // Without the lock: what is kept for later may have to be given back first.
   if (!ledger.Take(first, more)) {
-    const std::lock_guard<std::mutex> lock(admission_.mutex_);
+    const core::MutexLock lock(admission_.mutex_);
     return OfLedger(memory::NotLent(ledger, "this request", bytes_, more));
   }
   for (const Amount& amount : amounts) {
     ledger.Give(first, amount.bytes);
     ledger.Count(amount.kind, amount.bytes);
   }
-  const std::lock_guard<std::mutex> lock(admission_.mutex_);
+  const core::MutexLock lock(admission_.mutex_);
   for (const Amount& amount : amounts) {
     if (!entered_) {  // all has been given back meanwhile
       ledger.Give(amount.kind, amount.bytes);
@@ -52,7 +52,7 @@ absl::Status Admission::Ticket::Take(std::initializer_list<Amount> amounts) {
 }
 
 void Admission::Ticket::Return(Amount amount) {
-  const std::lock_guard<std::mutex> lock(admission_.mutex_);
+  const core::MutexLock lock(admission_.mutex_);
   if (!entered_) return;  // given back already
   admission_.ledger_.Give(amount.kind, amount.bytes);
   taken_[static_cast<size_t>(amount.kind)] -= amount.bytes;
@@ -60,45 +60,50 @@ void Admission::Ticket::Return(Amount amount) {
 }
 
 void Admission::Ticket::Answered() {
-  const std::lock_guard<std::mutex> lock(admission_.mutex_);
+  const core::MutexLock lock(admission_.mutex_);
   if (!std::exchange(answered_, true) && !is_stream_) --admission_.requests_;
 }
 
 absl::Status Admission::Enter(int64_t bytes, Ticket& ticket) {
-  absl::Status status = TakePlace(bytes, ticket);
-  if (!status.ok()) return status;
-  status = ticket.Take({{memory::Kind::kMessages, bytes}});
-  if (!status.ok()) ticket.Release();
-  return status;
+  return ticket.Enter(bytes, /*is_stream=*/false);
 }
 
 absl::Status Admission::EnterStream(int64_t bytes, Ticket& ticket) {
-  ticket.is_stream_ = true;
-  return Enter(bytes, ticket);
+  return ticket.Enter(bytes, /*is_stream=*/true);
 }
 
-absl::Status Admission::TakePlace(int64_t bytes, Ticket& ticket) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (draining_) {
+absl::Status Admission::Ticket::Enter(int64_t bytes, bool is_stream) {
+  absl::Status status = TakePlace(bytes, is_stream);
+  if (!status.ok()) return status;
+  status = Take({{memory::Kind::kMessages, bytes}});
+  if (!status.ok()) Release();
+  return status;
+}
+
+absl::Status Admission::Ticket::TakePlace(int64_t bytes, bool is_stream) {
+  const Limits& limits = admission_.limits_;
+  const core::MutexLock lock(admission_.mutex_);
+  is_stream_ = is_stream;
+  if (admission_.draining_) {
     return WithReason(absl::UnavailableError("the server is draining"),
                       v1::ERROR_REASON_DRAINING);
   }
-  if (bytes > limits_.max_message_bytes) {
+  if (bytes > limits.max_message_bytes) {
     return OverLimit("bytes of the request message:", bytes,
-                     limits_.max_message_bytes, "max-message-bytes");
+                     limits.max_message_bytes, "max-message-bytes");
   }
-  if (ticket.is_stream_ && streams_ >= limits_.max_open_streams) {
-    return Busy(absl::StrCat(streams_, " streams are open"),
+  if (is_stream && admission_.streams_ >= limits.max_open_streams) {
+    return Busy(absl::StrCat(admission_.streams_, " streams are open"),
                 "--max-open-streams");
   }
-  if (!ticket.is_stream_ && requests_ >= limits_.max_requests_in_flight) {
-    return Busy(
-        absl::StrCat("the server already holds ", requests_, " requests"),
-        "--max-requests-in-flight");
+  if (!is_stream && admission_.requests_ >= limits.max_requests_in_flight) {
+    return Busy(absl::StrCat("the server already holds ", admission_.requests_,
+                             " requests"),
+                "--max-requests-in-flight");
   }
-  ++(ticket.is_stream_ ? streams_ : requests_);
-  ++tickets_;
-  ticket.entered_ = true;
+  ++(is_stream ? admission_.streams_ : admission_.requests_);
+  ++admission_.tickets_;
+  entered_ = true;
   return absl::OkStatus();
 }
 
@@ -113,7 +118,7 @@ absl::StatusOr<std::shared_ptr<Admission::Ticket>> Admission::Enter(
 void Admission::Drain() {
   std::list<std::function<void()>> listeners;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     draining_ = true;
     listeners = drain_listeners_;
   }
@@ -125,7 +130,7 @@ Admission::DrainWatch Admission::OnDrain(
   DrainWatch watch;
   bool now = false;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     watch.listener_ = drain_listeners_.insert(drain_listeners_.end(), listener);
     watch.admission_ = this;
     now = draining_;
@@ -135,9 +140,12 @@ Admission::DrainWatch Admission::OnDrain(
 }
 
 Admission::DrainWatch::~DrainWatch() {
-  if (admission_ == nullptr) return;
-  const std::lock_guard<std::mutex> lock(admission_->mutex_);
-  admission_->drain_listeners_.erase(listener_);
+  if (admission_ != nullptr) admission_->Forget(listener_);
+}
+
+void Admission::Forget(std::list<std::function<void()>>::iterator listener) {
+  const core::MutexLock lock(mutex_);
+  drain_listeners_.erase(listener);
 }
 
 Admission::DrainWatch& Admission::DrainWatch::operator=(
@@ -148,12 +156,12 @@ Admission::DrainWatch& Admission::DrainWatch::operator=(
 }
 
 int32_t Admission::requests() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const core::MutexLock lock(mutex_);
   return requests_;
 }
 
 bool Admission::idle() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const core::MutexLock lock(mutex_);
   return tickets_ == 0;
 }
 

@@ -8,11 +8,11 @@
 #include <initializer_list>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/core/mutex.h"
 #include "server/memory/ledger.h"
 #include "server/rpc/door/arrivals.h"
 #include "server/rpc/door/limits.h"
@@ -60,13 +60,17 @@ class Admission {
    private:
     friend class Admission;
 
+    absl::Status Enter(int64_t bytes, bool is_stream);
+    absl::Status TakePlace(int64_t bytes, bool is_stream);
+
     Admission& admission_;
-    // Guarded by admission_.mutex_.
-    std::array<int64_t, memory::kKinds> taken_{};
-    int64_t bytes_ = 0;  // of all kinds
-    bool entered_ = false;
-    bool answered_ = false;
-    bool is_stream_ = false;
+    std::array<int64_t, memory::kKinds> taken_
+        ABSL_GUARDED_BY(admission_.mutex_){};
+    // Of all kinds.
+    int64_t bytes_ ABSL_GUARDED_BY(admission_.mutex_) = 0;
+    bool entered_ ABSL_GUARDED_BY(admission_.mutex_) = false;
+    bool answered_ ABSL_GUARDED_BY(admission_.mutex_) = false;
+    bool is_stream_ ABSL_GUARDED_BY(admission_.mutex_) = false;
   };
 
   // Obeys max_message_bytes, max_requests_in_flight and the ledger, which
@@ -115,18 +119,18 @@ class Admission {
   bool idle() const;
 
  private:
-  absl::Status TakePlace(int64_t bytes, Ticket& ticket);
+  void Forget(std::list<std::function<void()>>::iterator listener);
 
   const Limits limits_;
   memory::Ledger& ledger_;
   Arrivals arrivals_;
 
-  mutable std::mutex mutex_;
-  bool draining_ = false;
-  std::list<std::function<void()>> drain_listeners_;
-  int32_t requests_ = 0;
-  int32_t streams_ = 0;
-  int32_t tickets_ = 0;
+  mutable core::Mutex mutex_;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  std::list<std::function<void()>> drain_listeners_ ABSL_GUARDED_BY(mutex_);
+  int32_t requests_ ABSL_GUARDED_BY(mutex_) = 0;
+  int32_t streams_ ABSL_GUARDED_BY(mutex_) = 0;
+  int32_t tickets_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace attention::rpc

@@ -3,14 +3,13 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdlib>
 #include <limits>
-#include <mutex>
 #include <new>
 #include <thread>
 #include <vector>
 
+#include "server/core/mutex.h"
 #include "server/core/pool/arrays.h"
 #include "server/memory/allocated.h"
 
@@ -58,11 +57,12 @@ struct Buffer::Idle {
   const std::chrono::milliseconds keep;
   memory::Ledger& ledger;  // not used once closed
 
-  mutable std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<Mapping> mappings;  // the longest idle first
-  int64_t bytes = 0;
-  bool closed = false;  // the pool has ended
+  core::Mutex mutex;
+  core::CondVar changed;
+  // The longest idle first.
+  std::vector<Mapping> mappings ABSL_GUARDED_BY(mutex);
+  int64_t bytes ABSL_GUARDED_BY(mutex) = 0;
+  bool closed ABSL_GUARDED_BY(mutex) = false;  // the pool has ended
   std::thread cleaner;
 
   Idle(int64_t its_max_bytes, std::chrono::milliseconds its_keep,
@@ -71,7 +71,7 @@ struct Buffer::Idle {
 
   // A mapping of exactly `size` bytes, null if there is none.
   char* Find(int64_t size) {
-    const std::lock_guard<std::mutex> lock(mutex);
+    const core::MutexLock lock(mutex);
     // The one used last is the most likely to be in the caches.
     const auto found =
         std::find_if(mappings.rbegin(), mappings.rend(),
@@ -91,13 +91,14 @@ struct Buffer::Idle {
 
   void Keep(char* data, int64_t size) noexcept {
     {
-      const std::lock_guard<std::mutex> lock(mutex);
+      const core::MutexLock lock(mutex);
       if (!closed && bytes + size <= max_bytes && TryAdd(data, size)) return;
     }
     Unmap(data, size);
   }
 
-  bool TryAdd(char* data, int64_t size) noexcept {
+  bool TryAdd(char* data, int64_t size) noexcept
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     try {
       mappings.push_back({data, size, Clock::now()});
     } catch (const std::bad_alloc&) {
@@ -109,13 +110,14 @@ struct Buffer::Idle {
       return false;
     }
     bytes += size;
-    if (mappings.size() == 1) changed.notify_one();
+    if (mappings.size() == 1) changed.NotifyOne();
     return true;
   }
 
   // Takes out what has been idle since before `until`, to be unmapped without
-  // the lock that every request takes. REQUIRES: mutex.
-  std::vector<Mapping> TakeOut(Clock::time_point until) {
+  // the lock that every request takes.
+  std::vector<Mapping> TakeOut(Clock::time_point until)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     const auto end = std::find_if(
         mappings.begin(), mappings.end(),
         [until](const Mapping& mapping) { return mapping.since > until; });
@@ -133,24 +135,43 @@ struct Buffer::Idle {
   }
 
   void ReleaseAll() {
-    std::unique_lock<std::mutex> lock(mutex);
-    const std::vector<Mapping> out = TakeOut(Clock::time_point::max());
-    lock.unlock();
+    std::vector<Mapping> out;
+    {
+      const core::MutexLock lock(mutex);
+      out = TakeOut(Clock::time_point::max());
+    }
     Release(out);
   }
 
   // The cleaner's thread.
   void Clean() {
-    std::unique_lock<std::mutex> lock(mutex);
-    while (true) {
-      changed.wait(lock, [this] { return closed || !mappings.empty(); });
-      if (closed) return;
-      changed.wait_for(lock, keep, [this] { return closed; });
-      const std::vector<Mapping> out = TakeOut(Clock::now() - keep);
-      lock.unlock();
+    while (WaitForIdle()) {
+      std::vector<Mapping> out;
+      {
+        const core::MutexLock lock(mutex);
+        out = TakeOut(Clock::now() - keep);
+      }
       Release(out);
-      lock.lock();
     }
+  }
+
+  // Ends the cleaner's thread.
+  void Close() {
+    const core::MutexLock lock(mutex);
+    closed = true;
+    changed.NotifyOne();
+  }
+
+  // Until something is idle, and then as long as that is kept; false if there
+  // was nothing and the pool has ended.
+  bool WaitForIdle() {
+    const core::MutexLock lock(mutex);
+    while (!closed && mappings.empty()) changed.Wait(mutex);
+    if (closed) return false;
+    const Clock::time_point until = Clock::now() + keep;
+    while (!closed && changed.WaitUntil(mutex, until)) {
+    }
+    return true;
   }
 };
 
@@ -177,11 +198,7 @@ BufferPool::BufferPool(int64_t max_idle_bytes, memory::Ledger& ledger,
 }
 
 BufferPool::~BufferPool() {
-  {
-    const std::lock_guard<std::mutex> lock(idle_->mutex);
-    idle_->closed = true;
-  }
-  idle_->changed.notify_one();
+  idle_->Close();
   idle_->cleaner.join();
   idle_->ReleaseAll();
 }
@@ -213,7 +230,7 @@ Buffer BufferPool::Take(int64_t bytes) {
 }
 
 int64_t BufferPool::idle_bytes() const {
-  const std::lock_guard<std::mutex> lock(idle_->mutex);
+  const core::MutexLock lock(idle_->mutex);
   return idle_->bytes;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <utility>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
+#include "server/core/mutex.h"
 #include "server/rpc/door/idle_watch.h"
 #include "server/rpc/door/serve.h"
 #include "server/rpc/door/status.h"
@@ -55,7 +55,7 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnWriteDone(bool ok) override {
     bool stalled = false;
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       moves_ = true;
       stalled = stalled_;
     }
@@ -81,7 +81,7 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     idle_watch_.Stop();
     {
       // A look that has begun may come later, when the context is gone.
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       ended_ = true;
     }
     const auto last = std::move(self_);
@@ -91,7 +91,7 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Ends an answer that the client does not read on; whether it goes on. What
   // is being written cannot be followed by a status, so the call is cancelled.
   bool LookForProgress() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     if (ended_) return false;
     if (std::exchange(moves_, false)) return true;
     stalled_ = true;
@@ -148,10 +148,11 @@ class WeightsStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   v1::GetWeightsResponse message_;
   grpc::ByteBuffer bytes_;  // message_'s
 
-  std::mutex mutex_;   // guards what follows
-  bool moves_ = true;  // a message has been written since the last look
-  bool stalled_ = false;
-  bool ended_ = false;
+  core::Mutex mutex_;
+  // A message has been written since the last look.
+  bool moves_ ABSL_GUARDED_BY(mutex_) = true;
+  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 absl::StatusOr<weights::Listed> Describe(const v1::GetWeightsRequest& request,

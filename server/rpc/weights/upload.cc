@@ -6,7 +6,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <optional>
 #include <string>
@@ -15,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "proto/field_error.h"
+#include "server/core/mutex.h"
 #include "server/rpc/door/idle_watch.h"
 #include "server/rpc/door/serve.h"
 #include "server/rpc/door/status.h"
@@ -75,7 +75,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   // The one way to gRPC's end of the call.
   void Answer(grpc::Status status) {
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       ended_ = true;
     }
     idle_watch_.Stop();
@@ -87,7 +87,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
       held_.arrival->OnMessage(static_cast<int64_t>(bytes_.Length()));
     }
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       reading_ = false;
       // A read that the answer has ended was not the last one.
       is_read_ = !ok && !ended_ && !context_.IsCancelled();
@@ -128,7 +128,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     // Under the lock, or the call could be answered and gone before the read
     // has begun. gRPC calls no reaction of a read on the thread that starts it.
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       if (ended_) return;
       if (!gives_way_) {
         reading_ = true;
@@ -142,7 +142,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   // worked on is worked on to its end.
   void GiveWay() {
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       gives_way_ = true;
       if (ended_ || !reading_) return;
       ended_ = true;
@@ -150,7 +150,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     call_->Finish(GivesWay());
   }
   bool gives_way() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     return gives_way_;
   }
 
@@ -158,7 +158,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   bool LookForProgress() {
     size_t arrived = 0;
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const core::MutexLock lock(mutex_);
       if (ended_) return false;
       arrived = std::exchange(arrived_, 0);
       // Where nothing is being read, it is the server that takes its time.
@@ -260,7 +260,7 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                                        std::max(int64_t{0}, taken - prepaid_));
         });
     if (!status.ok()) return status;
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const core::MutexLock lock(mutex_);
     arrived_ += message_.chunk().data().size();
     return status;
   }
@@ -404,11 +404,13 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
 
   bool is_read_ = false;  // to the end of what the client sends
 
-  std::mutex mutex_;  // guards what follows
-  bool reading_ = false;
-  bool ended_ = false;  // answered, or about to be
-  bool gives_way_ = false;
-  size_t arrived_ = 0;  // bytes of chunks since the last look
+  core::Mutex mutex_;
+  bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  // Answered, or about to be.
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool gives_way_ ABSL_GUARDED_BY(mutex_) = false;
+  // Bytes of chunks since the last look.
+  size_t arrived_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace
