@@ -279,9 +279,10 @@ void ComputePool::Work() {
     if (!alone && !Advance(*job, workspace)) continue;
     {
       const MutexUnlock unlock(mutex_);
-      if (alone)
+      if (alone) {
         job->status = RunTask(job->computation.front(), 0, workspace,
                               job->cancellation.get());
+      }
       job->node.clear();  // it kept the job alive
       job->computation.clear();
       workspace.Trim();
