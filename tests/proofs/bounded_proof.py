@@ -70,7 +70,15 @@ def control_group(size):
         (group / limit).write_text(str(size))
         yield lambda: (group / "cgroup.procs").write_text("0")
     finally:
-        group.rmdir()
+        until = time.monotonic() + service.PATIENCE
+        while True:
+            try:
+                group.rmdir()  # once the last process is gone from it
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
 
 def ask(stub):
