@@ -163,7 +163,8 @@ TEST(ServiceUploadLimits, MemoryIsTakenAsTheTensorsComeAndGivenBack) {
   {
     TestUpload upload(server.server().InProcessChannel());
     ASSERT_TRUE(IsTaken(server, upload, request));
-    EXPECT_EQ(Uploading(server), FactsOf(request));
+    EXPECT_TRUE(
+        WaitUntil([&] { return Uploading(server) == FactsOf(request); }));
     ASSERT_TRUE(SendTensors(upload, UploadOf(request, "")));
     // Each of three tensors is a string, which has a byte more.
     EXPECT_TRUE(WaitUntil([&] {
