@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <cstring>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -80,7 +81,7 @@ std::vector<std::string> RightMessages(const Descriptor& type) {
   stored.mutable_weight_set()->set_name("fuzz");
   std::vector<std::string> messages;
   for (const auto& request : {compute, inline_weights, stored}) {
-    if (&type == request.GetDescriptor()) {
+    if (&type == v1::ComputeAttentionRequest::descriptor()) {
       messages.push_back(request.SerializeAsString());
     } else if (&type == v1::StreamAttentionRequest::descriptor()) {
       v1::StreamAttentionRequest message;
@@ -181,7 +182,8 @@ class Messages {
       case FieldDescriptor::TYPE_BYTES:
         return Sized(Bytes(40));
       case FieldDescriptor::TYPE_DOUBLE: {
-        const double value = OneOf<double>({0, 0.5, 1, -1, 1e300, 0.0 / 0.0});
+        const auto value = OneOf<double>(
+            {0, 0.5, 1, -1, 1e300, std::numeric_limits<double>::quiet_NaN()});
         std::string bytes(sizeof(value), '\0');
         std::memcpy(bytes.data(), &value, sizeof(value));
         return bytes;
@@ -242,7 +244,8 @@ class Findings {
     if (++findings_ > kShown) return;
     std::cout << fault << ": " << method.path << " answers "
               << absl::BytesToHexString(message) << " with " << status.code()
-              << " " << status.message() << std::endl;
+              << " " << status.message() << "\n"
+              << std::flush;
   }
 
   nlohmann::json Said() {
