@@ -13,31 +13,54 @@
 
 namespace attention::memory {
 
-bool Ledger::TakeIfFree(Kind kind, int64_t bytes) {
+bool Ledger::TakeHeld(int64_t bytes) {
   int64_t held = held_.load(std::memory_order_relaxed);
   do {
     if (core::SaturatingAdd(held, bytes) > lendable()) return false;
   } while (!held_.compare_exchange_weak(held, held + bytes,
                                         std::memory_order_relaxed));
-  by_kind_[static_cast<size_t>(kind)].fetch_add(bytes,
-                                                std::memory_order_relaxed);
+  return true;
+}
+
+bool Ledger::TakeIfFree(Kind kind, int64_t bytes) {
+  if (!TakeHeld(bytes)) return false;
+  Add(kind, bytes);
   return true;
 }
 
 bool Ledger::Take(Kind kind, int64_t bytes) {
-  if (TakeIfFree(kind, bytes)) return true;
-  if (give_back_ == nullptr || held(Kind::kIdleBuffers) == 0) return false;
-  give_back_();
-  return TakeIfFree(kind, bytes);
+  return Take({{Amount{kind, bytes}}});
+}
+
+bool Ledger::Take(absl::Span<const Amount> amounts) {
+  int64_t bytes = 0;
+  for (const Amount& amount : amounts) {
+    bytes = core::SaturatingAdd(bytes, amount.bytes);
+  }
+  if (!TakeHeld(bytes)) {
+    if (give_back_ == nullptr || held(Kind::kIdleBuffers) == 0) return false;
+    give_back_();
+    if (!TakeHeld(bytes)) return false;
+  }
+  for (const Amount& amount : amounts) Add(amount.kind, amount.bytes);
+  return true;
 }
 
 void Ledger::Count(Kind kind, int64_t bytes) {
   held_.fetch_add(bytes, std::memory_order_relaxed);
-  by_kind_[static_cast<size_t>(kind)].fetch_add(bytes,
-                                                std::memory_order_relaxed);
+  Add(kind, bytes);
 }
 
 void Ledger::Give(Kind kind, int64_t bytes) { Count(kind, -bytes); }
+
+void Ledger::Give(absl::Span<const Amount> amounts) {
+  int64_t bytes = 0;
+  for (const Amount& amount : amounts) {
+    bytes += amount.bytes;
+    Add(amount.kind, -amount.bytes);
+  }
+  held_.fetch_sub(bytes, std::memory_order_relaxed);
+}
 
 namespace {
 

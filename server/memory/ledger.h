@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace attention::memory {
 
@@ -26,6 +27,12 @@ enum class Kind {
   kIdleBuffers,       // kept for the next request
 };
 inline constexpr size_t kKinds = 8;
+
+// Bytes, and what they are for.
+struct Amount {
+  Kind kind;
+  int64_t bytes;
+};
 
 // Lends bytes under one limit: whoever allocates takes first, and does without
 // if it is refused. An eighth of the limit is never lent: gRPC takes memory
@@ -51,6 +58,9 @@ class Ledger {
   // after what is kept for later has been given back. REQUIRES: bytes >= 0.
   [[nodiscard]] bool Take(Kind kind, int64_t bytes);
 
+  // All of these, or none.
+  [[nodiscard]] bool Take(absl::Span<const Amount> amounts);
+
   // The same of what is to be kept for later: nothing is given back for it.
   [[nodiscard]] bool TakeIfFree(Kind kind, int64_t bytes);
 
@@ -59,6 +69,7 @@ class Ledger {
 
   // REQUIRES: as many were taken or counted.
   void Give(Kind kind, int64_t bytes);
+  void Give(absl::Span<const Amount> amounts);
 
   // What Take calls when memory is short: it gives back what is only kept for
   // later. Set once, before other threads use this; it is called on any.
@@ -67,6 +78,13 @@ class Ledger {
   }
 
  private:
+  // False, and nothing is taken, if there is no room for so many.
+  bool TakeHeld(int64_t bytes);
+  void Add(Kind kind, int64_t bytes) {
+    by_kind_[static_cast<size_t>(kind)].fetch_add(bytes,
+                                                  std::memory_order_relaxed);
+  }
+
   const int64_t limit_;
   std::function<void()> give_back_;
   std::atomic<int64_t> held_{0};

@@ -81,9 +81,7 @@ const char* __tsan_default_options() {
 
 // What a reactor is told before gRPC has bound its call waits for that under an
 // absl::Mutex of gRPC's, which it cannot see.
-const char* __tsan_default_suppressions() {
-  return "race:InternalBindCall\n";
-}
+const char* __tsan_default_suppressions() { return "race:InternalBindCall\n"; }
 
 grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op* ops,
                                       size_t nops, void* tag, void* reserved) {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "server/core/saturating.h"
 #include "server/rpc/door/status.h"
@@ -11,10 +12,12 @@ namespace attention::rpc {
 void Admission::Ticket::Release() {
   const core::MutexLock lock(admission_.mutex_);
   if (!std::exchange(entered_, false)) return;
+  absl::InlinedVector<Amount, memory::kKinds> taken;
   for (size_t kind = 0; kind < memory::kKinds; ++kind) {
     if (taken_[kind] == 0) continue;
-    admission_.ledger_.Give(static_cast<memory::Kind>(kind), taken_[kind]);
+    taken.push_back({static_cast<memory::Kind>(kind), taken_[kind]});
   }
+  admission_.ledger_.Give(taken);
   if (is_stream_) {
     --admission_.streams_;
   } else if (!answered_) {
@@ -25,26 +28,21 @@ void Admission::Ticket::Release() {
 
 absl::Status Admission::Ticket::Take(std::initializer_list<Amount> amounts) {
   memory::Ledger& ledger = admission_.ledger_;
-  const memory::Kind first = amounts.begin()->kind;
-  int64_t more = 0;
-  for (const Amount& amount : amounts) {
-    more = core::SaturatingAdd(more, amount.bytes);
-  }
   // Without the lock: what is kept for later may have to be given back first.
-  if (!ledger.Take(first, more)) {
-    const core::MutexLock lock(admission_.mutex_);
+  const bool lent = ledger.Take(amounts);
+  const core::MutexLock lock(admission_.mutex_);
+  if (!lent) {
+    int64_t more = 0;
+    for (const Amount& amount : amounts) {
+      more = core::SaturatingAdd(more, amount.bytes);
+    }
     return OfLedger(memory::NotLent(ledger, "this request", bytes_, more));
   }
-  for (const Amount& amount : amounts) {
-    ledger.Give(first, amount.bytes);
-    ledger.Count(amount.kind, amount.bytes);
+  if (!entered_) {  // all has been given back meanwhile
+    ledger.Give(amounts);
+    return absl::OkStatus();
   }
-  const core::MutexLock lock(admission_.mutex_);
   for (const Amount& amount : amounts) {
-    if (!entered_) {  // all has been given back meanwhile
-      ledger.Give(amount.kind, amount.bytes);
-      continue;
-    }
     taken_[static_cast<size_t>(amount.kind)] += amount.bytes;
     bytes_ += amount.bytes;
   }

@@ -27,11 +27,7 @@ namespace attention::rpc {
 // UNAVAILABLE.
 class Admission {
  public:
-  // Bytes, and what they are for.
-  struct Amount {
-    memory::Kind kind;
-    int64_t bytes;
-  };
+  using Amount = memory::Amount;
 
   // The share of one request. Gives everything back when it ends. Thread-safe;
   // must not outlive its Admission.
