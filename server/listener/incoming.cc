@@ -65,8 +65,9 @@ void Incoming::Look(int fd, Clock::time_point now) {
 void Incoming::Forgive(int64_t unseen, Clock::time_point now) {
   if (now - second_ >= std::chrono::seconds(1)) {
     second_ = now;
-    broken_before_ = broken_;
+    given_up_before_ = given_up_;
   }
+  given_up_ = arrival_->given_up();
   const int64_t broken = arrival_->broken();
   if (broken != broken_) {
     broken_ = broken;

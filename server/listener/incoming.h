@@ -58,7 +58,7 @@ class Incoming {
   int64_t may_hold() const { return unseen_ + doubtful_; }
 
   // Calls that have ended before they were read, within the last second or two.
-  int64_t broken_calls() const { return broken_ - broken_before_; }
+  int64_t broken_calls() const { return given_up_ - given_up_before_; }
 
   // For how long less than kMoved has come although something is half sent and
   // the server reads; zero otherwise.
@@ -78,8 +78,9 @@ class Incoming {
   Clock::time_point moved_;
   int64_t moved_to_ = 0;  // received_ when it last moved
   int64_t broken_ = 0;    // calls so far that have ended before they were read
-  int64_t broken_before_ = 0;  // of them, when this second began
-  Clock::time_point second_;   // when it began
+  int64_t given_up_ = 0;  // of them, those that the client gave up
+  int64_t given_up_before_ = 0;  // when this second began
+  Clock::time_point second_;     // when it began
   Clock::time_point forgiving_until_;
   int64_t doubtful_ = 0;
   int64_t unseen_ = 0;

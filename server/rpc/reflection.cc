@@ -92,7 +92,10 @@ class ReflectionStream final
   }
 
   void OnDone() override {
-    if (!is_read_ && held_.arrival != nullptr) held_.arrival->OnBroken();
+    if (!is_read_ && held_.arrival != nullptr) {
+      context_.IsCancelled() ? held_.arrival->OnBroken()
+                             : held_.arrival->OnUnread();
+    }
     idle_watch_.Stop();
     {
       // A look that has begun may come later, when the context is gone.

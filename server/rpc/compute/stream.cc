@@ -110,7 +110,8 @@ class AttentionStream final
     {
       const core::MutexLock lock(mutex_);
       if (end_ != End::kHalfClosed && held_.arrival != nullptr) {
-        held_.arrival->OnBroken();
+        context_.IsCancelled() ? held_.arrival->OnBroken()
+                               : held_.arrival->OnUnread();
       }
     }
     idle_watch_.Stop();

@@ -41,8 +41,15 @@ class Arrival {
   }
   // A call has ended before all that was sent for it was read: nobody knows how
   // much of it came, and it is gone.
-  void OnBroken() { broken_.fetch_add(1, std::memory_order_relaxed); }
+  void OnBroken() {
+    given_up_.fetch_add(1, std::memory_order_relaxed);
+    OnUnread();
+  }
+  // The same where it was the server that ended the call.
+  void OnUnread() { broken_.fetch_add(1, std::memory_order_relaxed); }
   int64_t broken() const { return broken_.load(std::memory_order_relaxed); }
+  // Of them, those that the client gave up (--max-broken-calls).
+  int64_t given_up() const { return given_up_.load(std::memory_order_relaxed); }
   int64_t reached() const { return reached_.load(std::memory_order_relaxed); }
 
   // Whether the server, for reasons of its own, does not read what comes of
@@ -56,6 +63,7 @@ class Arrival {
 
   std::atomic<int64_t> reached_{0};
   std::atomic<int64_t> broken_{0};
+  std::atomic<int64_t> given_up_{0};
   std::atomic<int> withheld_{0};
 };
 

@@ -102,7 +102,10 @@ class WeightsUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   }
 
   void OnDone() override {
-    if (!is_read_ && held_.arrival != nullptr) held_.arrival->OnBroken();
+    if (!is_read_ && held_.arrival != nullptr) {
+      context_.IsCancelled() ? held_.arrival->OnBroken()
+                             : held_.arrival->OnUnread();
+    }
     const auto last = std::move(self_);
     // An upload that is over cannot give way.
     place_.reset();
